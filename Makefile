@@ -1,0 +1,42 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE := $(BIN)/uv --quiet pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade
+
+.PHONY: help demo test check format lock clean
+
+help: ## list what there is to make
+	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
+
+demo: $(VENV)/ready ## talk to the real bot, with stand-ins for Telegram and Ryze on loopback
+	@$(BIN)/python -m tests.sandbox.demo
+
+test: $(VENV)/ready-dev ## run every test, with branch coverage
+	$(BIN)/python -m pytest --cov
+
+check: $(VENV)/ready-dev ## ruff, ruff format and mypy --strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/ready-dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: $(VENV)/ready-dev ## pin the newest versions that pyproject.toml allows, with hashes
+	$(COMPILE) --output-file requirements.txt
+	$(COMPILE) --group dev --output-file requirements-dev.txt
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+
+$(VENV)/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, and $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --require-hashes --requirement requirements.txt
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+	$(PIP) install --require-hashes --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,162 @@
+"""Answers on their way: in order within a chat, patient with what may pass, resourceful with what will not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
+
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, ReplyParameters
+from telegram.constants import ParseMode
+from telegram.error import BadRequest, ChatMigrated, Forbidden, RetryAfter, TelegramError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from telegram import Bot, Message
+
+    from bot.replies import Answer
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 300.0  # seconds for which a passing refusal is tried again
+LONGEST_PAUSE = 10.0  # seconds between two tries, where Telegram does not say
+_NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+_T = TypeVar("_T")
+
+
+class Outbox:
+    """Sends, edits and deletes the bot's messages, at most so many calls at once as there are places."""
+
+    def __init__(self, bot: Bot, places: int) -> None:
+        self._bot = bot
+        self._places = asyncio.Semaphore(places)
+        self._chats: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    async def reply(self, message: Message, answer: Answer) -> None:
+        """Answer a message as a reply to it, in its topic; where that is refused for good, the next best way.
+
+        What cannot be delivered is one line in the log: it is not the command's failure.
+        """
+        chat = message.chat.id
+        thread = message.message_thread_id if message.is_topic_message else None
+        silent = answer.good and message.chat.type != "private"
+        async with self._in_order(chat):
+            try:
+                try:
+                    await self._send(chat, answer, reply_to=message.message_id, thread=thread, silent=silent)
+                except BadRequest as refusal:
+                    if "repl" not in refusal.message.lower():
+                        raise
+                    await self._send(chat, answer, thread=thread, silent=silent)
+                except ChatMigrated as moved:
+                    await self._send(moved.new_chat_id, answer, silent=silent)
+            except TelegramError as error:
+                await self._in_private(message, answer, error)
+
+    async def _in_private(self, message: Message, answer: Answer, error: TelegramError) -> None:
+        person = message.from_user
+        lasting = isinstance(error, BadRequest | Forbidden)
+        if lasting and person and message.chat.id != person.id:
+            try:
+                await self._send(person.id, answer)
+            except TelegramError as refusal:
+                error = refusal
+            else:
+                log.info("answered in private, since chat %s refuses: %s", message.chat.id, error)
+                return
+        log.warning("an answer in chat %s could not be delivered: %s", message.chat.id, error)
+
+    async def edit(self, chat: int, message_id: int, answer: Answer) -> bool:
+        """Replace one of the bot's own messages; False if Telegram lets it be replaced no more."""
+        async with self._in_order(chat):
+            try:
+                await self.patiently(
+                    lambda: self._bot.edit_message_text(
+                        answer.text,
+                        chat,
+                        message_id,
+                        parse_mode=ParseMode.HTML,
+                        reply_markup=_keyboard(answer),
+                        link_preview_options=_NO_PREVIEW,
+                    )
+                )
+            except BadRequest as refusal:
+                return "not modified" in refusal.message.lower()
+            except TelegramError as error:
+                log.warning("an answer in chat %s could not be delivered: %s", chat, error)
+        return True
+
+    async def send(self, chat: int, answer: Answer, *, thread: int | None = None) -> None:
+        """Send a message that answers none."""
+        async with self._in_order(chat):
+            try:
+                await self._send(chat, answer, thread=thread)
+            except TelegramError as error:
+                log.warning("an answer in chat %s could not be delivered: %s", chat, error)
+
+    async def patiently(self, call: Callable[[], Awaitable[_T]], patience: float = PATIENCE) -> _T:
+        """Make a call to Telegram, again and again while a refusal may pass or the outcome is unknown.
+
+        Raises:
+            TelegramError: a refusal that will not pass, or the last one after `patience` seconds.
+
+        """
+        clock = asyncio.get_running_loop().time
+        until = clock() + patience
+        growing = 0.5
+        while True:
+            try:
+                async with self._places:
+                    return await call()
+            except (BadRequest, Forbidden, ChatMigrated):
+                raise
+            except TelegramError as error:
+                if isinstance(error, RetryAfter):
+                    pause = seconds(error) + 0.1
+                else:
+                    pause, growing = growing, min(growing * 2, LONGEST_PAUSE)
+                if clock() + pause > until:
+                    raise
+                log.debug("Telegram is tried again in %.1f s: %s", pause, error)
+            await asyncio.sleep(pause)
+
+    def _in_order(self, chat: int) -> asyncio.Lock:
+        return self._chats.setdefault(chat, asyncio.Lock())
+
+    async def _send(
+        self,
+        chat: int,
+        answer: Answer,
+        *,
+        reply_to: int | None = None,
+        thread: int | None = None,
+        silent: bool = False,
+    ) -> None:
+        await self.patiently(
+            lambda: self._bot.send_message(
+                chat,
+                answer.text,
+                parse_mode=ParseMode.HTML,
+                message_thread_id=thread,
+                disable_notification=silent or None,
+                reply_parameters=None if reply_to is None else ReplyParameters(reply_to),
+                reply_markup=_keyboard(answer),
+                link_preview_options=_NO_PREVIEW,
+            )
+        )
+
+
+def seconds(flood: RetryAfter) -> float:
+    """How long Telegram asks to be left alone."""
+    pause = flood.retry_after
+    return float(pause) if isinstance(pause, int) else pause.total_seconds()
+
+
+def _keyboard(answer: Answer) -> InlineKeyboardMarkup | None:
+    if not answer.buttons:
+        return None
+    return InlineKeyboardMarkup(
+        [[InlineKeyboardButton(button.label, callback_data=button.data)] for button in answer.buttons]
+    )

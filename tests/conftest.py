@@ -1,0 +1,90 @@
+"""The real bot on the stand-ins: in this process for speed and coverage, or as a process of its own (`start`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from bot import app
+from bot.config import Config, load
+from tests.sandbox.ryze import RyzeServer
+from tests.sandbox.telegram import TelegramServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+ANA, BIA, STRANGER = 111, 222, 999  # Ana's instance is sales, Bia's is support
+
+
+class Stage:
+    """Both stand-ins, and a configuration in which Ana pins on `sales` and Bia on `support`, in Brazil."""
+
+    def __init__(self, telegram: TelegramServer, ryze: RyzeServer, folder: Path) -> None:
+        self.telegram = telegram
+        self.ryze = ryze
+        self.folder = folder
+        self.settings: dict[str, Any] = {
+            "telegram": {"api_url": telegram.url},
+            "ryze": {"base_url": ryze.url, "timeout": 12},
+            "region": "BR",
+            "instances": {name: {"token": instance.token} for name, instance in ryze.instances.items()},
+            "operators": [
+                {"telegram_id": ANA, "name": "Ana", "instance": "sales"},
+                {"telegram_id": BIA, "name": "Bia", "instance": "support"},
+            ],
+        }
+        self.environ = {"TELEGRAM_BOT_TOKEN": telegram.token}
+
+    def write(self) -> Path:
+        path = self.folder / "bot.yaml"
+        path.write_text(yaml.safe_dump(self.settings, sort_keys=False), encoding="utf-8")
+        return path
+
+    def config(self) -> Config:
+        return load(str(self.write()), self.environ, self.folder)
+
+    @asynccontextmanager
+    async def bot(self) -> AsyncIterator[asyncio.Task[int]]:
+        """Run the bot in this process, stop it with a real SIGTERM, and see that it leaves with status 0."""
+        running = asyncio.create_task(app.run(self.config()))
+        try:
+            await self.telegram.wait_for(
+                lambda: running.done() or any(call.method == "getUpdates" for call in self.telegram.calls),
+                what="the first getUpdates",
+            )
+            yield running
+        finally:
+            if not running.done():
+                signal.raise_signal(signal.SIGTERM)
+            async with asyncio.timeout(30):
+                status = await running
+        assert status == 0
+
+    async def start(self, *arguments: str, **environ: str) -> asyncio.subprocess.Process:
+        """Start `python -m bot run` as a process; its log goes to `log`. The caller ends it."""
+        with (self.folder / "log").open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "bot", "run", "--config", str(self.write()), *arguments),
+                env={**os.environ, **self.environ, **environ},
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    tokens = {"sales": "token-of-sales", "support": "token-of-support"}
+    async with TelegramServer() as telegram, RyzeServer(tokens=tokens) as ryze:
+        yield Stage(telegram, ryze, tmp_path)
