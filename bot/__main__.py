@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -12,7 +14,11 @@ from pathlib import Path
 from bot import __version__, logs
 from bot.config import Config, ConfigError, describe, load
 
+log = logging.getLogger(__name__)
+
 CONFIG_WRONG = 78  # the exit status EX_CONFIG
+FAILED = 70  # the exit status EX_SOFTWARE
+LEAVING = 0.5  # seconds for what nobody waits for any more
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,8 +49,15 @@ def _run(config: Config) -> int:
     loop = asyncio.new_event_loop()
     try:
         status = loop.run_until_complete(app.run(config))
-    finally:
-        loop.close()
+    except Exception:
+        log.critical("the bot has failed", exc_info=True)
+        status = FAILED
+    signal.pthread_sigmask(signal.SIG_BLOCK, app.STOP_SIGNALS)  # one that comes now changes nothing
+    if leftovers := asyncio.all_tasks(loop):
+        for task in leftovers:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(leftovers, timeout=LEAVING))
+    loop.close()
     if threading.active_count() > 1:  # a hanging DNS look-up has a thread that Python would wait for
         sys.stderr.flush()
         os._exit(status)

@@ -63,7 +63,8 @@ def identify(update: Update, operators: Mapping[int, Operator]) -> Operator:
 
 
 def _speaks_for_another(message: Message) -> bool:
-    return bool(message.sender_chat or message.sender_business_bot or message.is_automatic_forward)
+    bots = message.sender_chat or message.sender_business_bot or message.is_automatic_forward
+    return bool(bots or message.chat.type == "channel")
 
 
 def _is_forwarded(message: Message) -> bool:

@@ -24,6 +24,7 @@ from bot.polling import Polling, TokenRejected
 from bot.profile import publish
 from bot.replies import Replies
 from bot.ryze import RyzeClient
+from bot.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PLACES = 32  # commands, and calls to Telegram, at once: httpcore's pool slows with the number of its connections
 KEEP_ALIVE = 300.0  # seconds; httpx's own 5 would cost nearly every command a TLS handshake
+MEETING = 20.0  # seconds for Telegram to say who the bot is
+STOPPING = 19.5  # seconds that a stop may take in all
 TOKEN_REJECTED = 77  # the exit status EX_NOPERM
+ENVIRONMENT_WRONG = 78  # the exit status EX_CONFIG
 
 # python-telegram-bot's switch for durations as timedeltas; without it every flood-control answer is a warning.
 os.environ["PTB_TIMEDELTA"] = "true"
@@ -48,19 +53,24 @@ async def run(config: Config) -> int:
 
     """
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    for number in STOP_SIGNALS:  # until the loop is closed, so that a late one does no harm
+        loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
-            stack.callback(loop.remove_signal_handler, number)
-        tls = httpx.create_ssl_context()
-        bot = _telegram(config, tls)
+        watchdog = stack.enter_context(Watchdog())
+        try:
+            tls = httpx.create_ssl_context()
+            http = await stack.enter_async_context(_http(config, tls))
+            bot = _telegram(config, tls)
+        except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
+            log.error("the environment's proxy or certificates can't be used: %s", error)  # noqa: TRY400 - the line says it all
+            return ENVIRONMENT_WRONG
         stack.push_async_callback(bot.shutdown)
-        http = await stack.enter_async_context(_http(config, tls))
         intake = Intake(bot)
-        polling = Polling(bot, intake)
-        work = asyncio.create_task(_work(config, bot, http, intake, polling))
+        polling = Polling(bot, intake, watchdog)
+        work = asyncio.create_task(_work(config, bot, http, intake, polling, watchdog))
         stop = asyncio.create_task(stopping.wait())
         await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        watchdog.expect("the stop", STOPPING)
         stop.cancel()
         work.cancel()
         try:
@@ -76,8 +86,10 @@ async def run(config: Config) -> int:
     return 0
 
 
-async def _work(config: Config, bot: Bot, http: httpx.AsyncClient, intake: Intake, polling: Polling) -> None:
-    username = await _connect(bot)
+async def _work(
+    config: Config, bot: Bot, http: httpx.AsyncClient, intake: Intake, polling: Polling, watchdog: Watchdog
+) -> None:
+    username = await _connect(bot, watchdog)
     log.info(
         "@%s, version %s: %d operators, %d instances, configuration from %s",
         username,
@@ -94,19 +106,25 @@ async def _work(config: Config, bot: Bot, http: httpx.AsyncClient, intake: Intak
 
     async def present() -> None:
         await polling.fetched.wait()
-        await publish(bot, outbox, config, replies)
+        try:
+            await publish(bot, outbox, config, replies)
+        except Exception:
+            log.exception("the bot's menu and description may not be what they should be")
 
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(present())
+    presenting = asyncio.create_task(present())
+    try:
         await polling.run()
+    finally:
+        presenting.cancel()
 
 
-async def _connect(bot: Bot) -> str:
+async def _connect(bot: Bot, watchdog: Watchdog) -> str:
     """Ask Telegram who the bot is, for as long as it takes, and give its username."""
     pause, away = 0.5, False
     while True:
         try:
-            await bot.initialize()
+            async with asyncio.timeout(MEETING):  # in all: the library's timeouts start afresh with every byte
+                await bot.initialize()
         except InvalidToken as error:
             raise TokenRejected from error
         except Exception as error:  # noqa: BLE001 - whatever a broken answer makes the library raise, the bot waits
@@ -114,11 +132,14 @@ async def _connect(bot: Bot) -> str:
                 log.warning("Telegram can't be reached; trying until it can")
                 away = True
             log.debug("getMe: %r", error)
-            await asyncio.sleep(seconds(error) if isinstance(error, RetryAfter) else pause)
+            due = max(pause, seconds(error)) if isinstance(error, RetryAfter) else pause
+            watchdog.alive(pause=due)
+            await asyncio.sleep(due)
             pause = min(pause * 2, LONGEST_PAUSE)
         else:
             if away:
                 log.warning("Telegram is back")
+            watchdog.alive()
             return bot.username
 
 
@@ -137,6 +158,7 @@ def _http(config: Config, tls: SSLContext) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         verify=tls,
         timeout=httpx.Timeout(None, connect=min(5.0, config.timeout)),
-        limits=httpx.Limits(max_connections=PLACES, max_keepalive_connections=PLACES, keepalive_expiry=KEEP_ALIVE),
+        # No maximum: httpcore never takes back the place of a proxy's tunnel whose TLS handshake failed. `PLACES` bounds.
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=PLACES, keepalive_expiry=KEEP_ALIVE),
         headers={"User-Agent": f"ryze-pin-bot/{__version__}"},
     )

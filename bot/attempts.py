@@ -117,18 +117,19 @@ class Attempts:
     async def _in_budget(self, attempt: _Attempt) -> Answer:
         budget = self._budgets[attempt.instance.token]
         until = attempt.begun + LONGEST_QUEUE
-        refused = False
+        refused: RateLimited | None = None
         while True:
             attempt.waits_for = "waiting_budget"
             try:
                 async with asyncio.timeout_at(until):
                     await budget.take()
             except TimeoutError:
-                return self._not_run(attempt, "rate_limited" if refused else "queue_timeout")
+                return self._failed(attempt, refused) if refused else self._not_run(attempt, "queue_timeout")
+            attempt.waits_for = "waiting_ryze"
             try:
                 return await self._call(attempt, budget)
-            except RateLimited:
-                refused = True
+            except RateLimited as error:
+                refused = error
 
     async def _call(self, attempt: _Attempt, budget: Budget) -> Answer:
         press, instance = attempt.press, attempt.instance
@@ -137,19 +138,21 @@ class Attempts:
         except asyncio.CancelledError:
             budget.give_back()
             raise
-        attempt.waits_for = "waiting_ryze"
         try:
             done = await self._ryze.pin_chat(instance, press.chat.number, pin=press.pin, meter=budget)
         except RateLimited:
             raise
         except RyzeError as error:
-            attempt.outcome = error.outcome
             log.debug("Ryze: %s", error)
-            return self._replies.failed(error, press, instance.name)
+            return self._failed(attempt, error)
         finally:
             self._lanes.places.release()
         attempt.outcome = "pinned" if press.pin else "unpinned"
         return self._replies.done(done, press, instance.name)
+
+    def _failed(self, attempt: _Attempt, error: RyzeError) -> Answer:
+        attempt.outcome = error.outcome
+        return self._replies.failed(error, attempt.press, attempt.instance.name)
 
     def _not_run(self, attempt: _Attempt, outcome: str) -> Answer:
         attempt.outcome = outcome

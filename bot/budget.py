@@ -31,8 +31,13 @@ class Budget:
         self.limit = LIMIT
         self._under_way = 0
         self._answered: deque[float] = deque()
-        self._left: int | None = None  # in the server's current window, as its headers tell
-        self._reset = 0.0  # when that window ends
+        # The server's current window: its end as the server names it (Unix seconds), that end by our clock, and what
+        # is left in it.
+        self._window, self._ends = 0.0, 0.0
+        self._left: int | None = None
+        # After a refusal nobody knows how fast others spend: when the hold is over, one goes first.
+        self._held_until = 0.0
+        self._one_first = False
         self._queue: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -45,21 +50,29 @@ class Budget:
     def left(self) -> int:
         """How many requests could begin now."""
         now = _now()
-        while self._answered and self._answered[0] <= now - WINDOW:
+        while self._answered and self._answered[0] + WINDOW <= now:
             self._answered.popleft()
-        if self._left is not None and now >= self._reset:
+        if self._left is not None and now >= self._ends:
             self._left = None
-        free = self.limit - self._under_way - len(self._answered)
-        return max(0, free if self._left is None else min(free, self._left))
+        if now < self._held_until:
+            return 0
+        free = self._unused if self._left is None else min(self._unused, self._left)
+        return max(0, min(free, 1 - self._under_way) if self._one_first else free)
+
+    @property
+    def _unused(self) -> int:
+        return self.limit - self._under_way - len(self._answered)
 
     def wait_for(self, place: int = 0) -> float:
         """About how many seconds until the request at this place in the queue may begin."""
         if place < self.left:
             return 0.0
-        free_at = [answered + WINDOW for answered in self._answered]
-        missing = place - (self.limit - self._under_way - len(self._answered))
-        by_count = 0.0 if missing < 0 else free_at[min(missing, len(free_at) - 1)] if free_at else _now() + WINDOW
-        return max(0.0, max(by_count, self._reset if self._left is not None else 0.0) - _now())
+        now = _now()
+        slots = [*[now - WINDOW] * self._unused, *self._answered, *[now] * self._under_way]
+        rounds, nth = divmod(place, self.limit)
+        free_at = slots[nth] + WINDOW * (rounds + 1)
+        told = self._ends if self._left is not None and place >= self._left else now
+        return max(free_at, told, self._held_until) - now
 
     async def take(self) -> None:
         """Wait, first come first served, for a slot and count it as used. Whoever takes one ends it."""
@@ -71,15 +84,17 @@ class Budget:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn in self._queue:
-                self._queue.remove(turn)
-            else:
+            if not turn.cancelled():  # the slot was granted in the same moment
                 self.give_back()
+            elif turn in self._queue:
+                self._queue.remove(turn)
             raise
 
     def give_back(self) -> None:
         """Return a slot that was taken and not used."""
         self._under_way -= 1
+        if self._left is not None:
+            self._left += 1
         self._wake()
 
     def begin(self) -> bool:
@@ -91,33 +106,44 @@ class Budget:
             self._left -= 1
         return True
 
-    def end(self, headers: Mapping[str, str]) -> None:
-        """Note a request's end and its answer's headers, empty if none came."""
+    def end(self, headers: Mapping[str, str], *, refused: bool = False) -> None:
+        """Note a request's end.
+
+        Args:
+            headers: its answer's; empty if none came.
+            refused: whether the server refused it because the budget is used up; holds the token until the window ends.
+
+        """
         self._under_way -= 1
         self._answered.append(_now())
         self._correct(headers)
-        self._wake()
-
-    def exhausted(self, headers: Mapping[str, str]) -> None:
-        """Hold the token until the server's window ends: it has just refused a request for its number."""
-        reset = _reset_in(headers)
-        pause = UNTOLD_RESET if reset is None else reset
-        self._left = 0
-        self._reset = _now() + pause + random.uniform(0.1, 1.0)  # noqa: S311 - so that not all come back at once
+        if refused:
+            reset = _reset_in(headers)
+            pause = UNTOLD_RESET if reset is None else reset
+            pause += random.uniform(0.1, 1.0)  # noqa: S311 - so that not all come back at once
+            self._held_until = max(self._held_until, _now() + pause)
+            self._one_first = True
+        elif headers and _now() >= self._held_until:
+            self._one_first = False
         self._wake()
 
     def _correct(self, headers: Mapping[str, str]) -> None:
         limit = _number(headers, "x-ratelimit-limit")
         if limit is not None:
             self.limit = max(self.limit, min(int(limit), MOST_LIMIT))
-        left, reset = _number(headers, "x-ratelimit-remaining"), _reset_in(headers)
-        if left is None or reset is None:
+        window, left, reset = (
+            _number(headers, "x-ratelimit-reset"),
+            _number(headers, "x-ratelimit-remaining"),
+            _reset_in(headers),
+        )
+        if window is None or left is None or reset is None:
             return
-        ends = _now() + reset
-        if self._left is None or ends > self._reset + 2:  # clocks of whole seconds: nearer is the same window
-            self._left, self._reset = int(left), ends
-        elif ends > self._reset - 2:
-            self._left = min(self._left, int(left))
+        now = _now()
+        ends = now + min(reset + 1, WINDOW)  # a second for the header's rounding, but never later than our own count
+        if window > self._window + 2 or now > self._ends + WINDOW:  # labels that are nearer name the same window
+            self._window, self._ends, self._left = window, ends, int(left)
+        elif window > self._window - 2 and self._left is not None:
+            self._ends, self._left = min(self._ends, ends), min(self._left, int(left))
 
     def _wake(self) -> None:
         while self._queue and (self._queue[0].done() or self.begin()):
@@ -128,8 +154,9 @@ class Budget:
             self._timer.cancel()
             self._timer = None
         if self._queue:
-            delay = max(self.wait_for(), 0.001)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
+            # No wait to be foreseen means that a request under way has to end first, and that wakes too.
+            if delay := self.wait_for():
+                self._timer = asyncio.get_running_loop().call_later(max(delay, 0.001), self._wake)
 
 
 def _now() -> float:

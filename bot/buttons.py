@@ -12,7 +12,9 @@ from bot.chats import Chat
 MOST_BYTES = 64  # Telegram's limit of callback_data
 _DOMAINS = {"s": "@s.whatsapp.net", "l": "@lid", "g": "@g.us", "n": "@newsletter", "": ""}
 _SHAPE = re.compile(
-    r"(?P<action>[pu]):(?P<instance>[\w-]{6}):(?P<user>[0-9-]{5,62})(?P<kind>[slgn]?)(:(?P<owner>\d{1,16}))?",
+    r"(?P<action>[pu]):(?P<instance>[\w-]{6}):"
+    r"(?P<user>[1-9]\d{6,14}(?=:|$)|\d{5,31}(?=[sln])|\d{5,31}(-\d{1,31})?(?=g))(?P<kind>[slgn]?)"
+    r"(:(?P<owner>[1-9]\d{0,15}))?",
     re.ASCII,
 )
 
@@ -44,7 +46,7 @@ def pack(press: Press) -> str | None:
 def unpack(data: str) -> Press | None:
     """Read callback_data back; None for anything that `pack` would not have written."""
     found = _SHAPE.fullmatch(data)
-    if not found:
+    if not found or len(data) > MOST_BYTES:
         return None
     chat = Chat(found["user"] + _DOMAINS[found["kind"]])
     owner = int(found["owner"]) if found["owner"] else None

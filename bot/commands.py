@@ -16,11 +16,11 @@ from telegram.error import TelegramError
 from bot.access import Denied, Reason, identify
 from bot.buttons import Press, instance_hash, unpack
 from bot.chats import AmbiguousChat, ChatError, parse_chat
-from bot.replies import Answer, shorten
+from bot.replies import Answer, clean, shorten
 from bot.throttle import Throttle
 
 if TYPE_CHECKING:
-    from telegram import CallbackQuery, Message, Update
+    from telegram import CallbackQuery, Message, Update, User
 
     from bot.attempts import Attempts
     from bot.config import Config, Operator
@@ -34,8 +34,15 @@ COMMANDS = frozenset({"pin", "unpin", "start", "help", "id"})
 REMEMBERED_TEXTS = 1000  # of operators' latest commands, to tell a change of the text from another edit
 _COMMAND = re.compile(r"/([A-Za-z0-9_]+)(?:@([A-Za-z0-9_]+))?(?!\S)(.*)", re.DOTALL)
 _ALMOST = re.compile(r"(/?)(un)?pin(?![A-Za-z])[\s:]*(.*)", re.DOTALL | re.IGNORECASE)
-# In private these are Telegram's notes of what somebody did, not something that an operator sends.
-_NOTES = ("pinned_message", "message_auto_delete_timer_changed", "chat_background_set", "write_access_allowed")
+# In private these are Telegram's notes of what somebody did, not something that a person sends.
+_NOTES = (
+    *("pinned_message", "message_auto_delete_timer_changed", "chat_background_set", "write_access_allowed"),
+    *("forum_topic_created", "forum_topic_edited", "forum_topic_closed", "forum_topic_reopened", "connected_website"),
+    *("checklist_tasks_added", "checklist_tasks_done", "poll_option_added", "poll_option_deleted"),
+    *("gift", "unique_gift", "gift_upgrade_sent", "boost_added", "giveaway_created", "giveaway_completed"),
+    *("successful_payment", "refunded_payment", "paid_message_price_changed", "proximity_alert_triggered"),
+    *("video_chat_scheduled", "video_chat_started", "video_chat_ended", "video_chat_participants_invited"),
+)
 
 
 class Commands:
@@ -59,7 +66,7 @@ class Commands:
                 await self._press(update.callback_query, pending)
             elif update.message or update.edited_message:
                 await self._message(update, pending)
-        except BaseException as error:
+        except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                 raise  # the bot is stopping; a stray CancelledError is a failure like any other
@@ -72,7 +79,7 @@ class Commands:
         assert message is not None  # noqa: S101 - `handle` looked
         command, rest = self._command(message)
         private = message.chat.type == "private"
-        if command == "" and not private:
+        if (command == "" and not private) or (private and any(getattr(message, note) for note in _NOTES)):
             return
         try:
             operator = identify(update, self._config.operators)
@@ -86,21 +93,21 @@ class Commands:
             await self._say(message, self._replies.say("help", instance=operator.instance))
         elif command == "id":
             await self._say(message, self._replies.say("id", telegram_id=operator.telegram_id))
-        elif private and not any(getattr(message, note) for note in _NOTES):
-            await self._say(message, self._hint(message.text or ""))
+        elif private:
+            await self._say(message, self._hint(message, command))
 
     async def _pin(self, message: Message, operator: Operator, pending: Pending, typed: str, *, pin: bool) -> None:
         instance = operator.instance
         try:
             chat = parse_chat(typed, self._config.region)
         except AmbiguousChat as two:
-            await self._outbox.reply(message, self._replies.which_reading(two, instance, pin=pin))
+            await self._outbox.reply(message, self._replies.which_reading(two, instance, pin=pin), operator.telegram_id)
         except ChatError as problem:
-            await self._outbox.reply(message, self._replies.no_chat(problem, instance, pin=pin))
+            await self._outbox.reply(message, self._replies.no_chat(problem, instance, pin=pin), operator.telegram_id)
         else:
             press = Press(pin, instance_hash(instance), chat, operator.telegram_id)
             async with self._attempts.attempt(press, operator, instance, pending, message, sent=message.date) as answer:
-                await self._outbox.reply(message, answer)
+                await self._outbox.reply(message, answer, operator.telegram_id)
 
     async def _press(self, query: CallbackQuery, pending: Pending) -> None:
         press = unpack(query.data or "")
@@ -120,8 +127,7 @@ class Commands:
             async with self._attempts.attempt(press, operator, instance, pending, message) as answer:
                 by = f"\n{self._replies.say('pressed_by', name=operator.name)}"
                 said = answer if message.chat.type == "private" else replace(answer, text=answer.text + by)
-                if not await self._outbox.edit(message.chat.id, message.message_id, said):
-                    await self._outbox.send(message.chat.id, said)
+                await self._outbox.edit(message, said, operator.telegram_id)
             await confirmed
             return
         if operator or self._denials.allow(query.from_user.id):
@@ -142,14 +148,19 @@ class Commands:
             changed = self._text_changed(message)
             if ours and (denied.reason is not Reason.EDITED or changed):
                 await self._say(message, self._replies.say(denied.reason))
-        elif denied.reason is Reason.STRANGER and self._refusals.allow(sender.id):
+            elif not ours and denied.reason in (Reason.FORWARDED, Reason.VIA_BOT):
+                await self._say(message, self._hint(message, command))
+        elif denied.reason is Reason.STRANGER:
             key = "id" if command == "id" else "stranger"
-            text = self._replies.say(key, telegram_id=sender.id)
-            if key == "stranger":
-                name = json.dumps(shorten(sender.full_name, 64), ensure_ascii=False)
-                entry = self._replies.say("stranger_entry", telegram_id=sender.id, name=name)
-                text += f"\n<pre>{entry}</pre>"
-            await self._say(message, text)
+            if self._refusals.allow((sender.id, key)):
+                entry = self._entry(sender) if key == "stranger" else ""
+                await self._say(message, self._replies.say(key, telegram_id=sender.id) + entry)
+
+    def _entry(self, stranger: User) -> str:
+        """Write the stranger down as the configuration has operators, indented as its example is."""
+        name = clean(shorten(stranger.full_name, 64)).strip() or str(stranger.id)
+        name = json.dumps(name.replace("${", "$${"), ensure_ascii=False)  # nobody's name becomes a variable's value
+        return f"\n<pre>{self._replies.say('stranger_entry', telegram_id=stranger.id, name=name)}</pre>"
 
     def _command(self, message: Message) -> tuple[str | None, str]:
         """The command's name and what follows it: None if the text is none, "" if it is for another bot."""
@@ -169,16 +180,20 @@ class Commands:
             self._texts.popitem(last=False)
         return changed
 
-    def _hint(self, text: str) -> str:
-        almost = _ALMOST.match(text)
+    def _hint(self, message: Message, command: str | None) -> str:
+        example = self._replies.plain("example")
+        if command == "":
+            return self._replies.say("hint_other_bot", example=example)
+        almost = _ALMOST.match(message.text or "")
         if not almost:
             return self._replies.say("hint_unknown")
-        rest = shorten(almost[3], 40) if any(c.isdigit() for c in almost[3]) else "+55 11 99999-9999"
+        rest = shorten(almost[3], 40) if any(c.isdigit() for c in almost[3]) else example
         command = (almost[2] or "").lower() + "pin"
         return self._replies.say("hint_space" if almost[1] else "hint_slash", command=command, rest=rest)
 
     async def _say(self, message: Message, text: str) -> None:
-        await self._outbox.reply(message, Answer(text))
+        assert message.from_user is not None  # noqa: S101 - nobody else is answered
+        await self._outbox.reply(message, Answer(text), message.from_user.id)
 
     async def _answer_query(self, query: CallbackQuery, text: str | None = None) -> None:
         try:
@@ -189,9 +204,11 @@ class Commands:
     async def _apologise(self, update: Update, reference: str) -> None:
         text = self._replies.say("failed_inside", reference=reference)
         try:
-            if update.message and update.message.from_user and update.message.from_user.id in self._config.operators:
-                await self._say(update.message, text)
-            elif update.callback_query and update.callback_query.message:
-                await self._outbox.send(update.callback_query.message.chat.id, Answer(text))
+            query, person = update.callback_query, update.effective_user
+            message = query.message if query else update.message
+            if query:
+                await self._answer_query(query)
+            if message and person and person.id in self._config.operators:
+                await self._outbox.reply(message, Answer(text), person.id)
         except Exception:
             log.exception("reference %s: the apology failed too", reference)

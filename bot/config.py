@@ -3,20 +3,28 @@
 The only module that reads the environment.
 """
 
+import hashlib
+import hmac
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, timedelta, tzinfo
 from pathlib import Path
 from types import MappingProxyType
-from urllib.parse import unquote
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
-from bot import schema
+from bot import schema, values
 
 DEFAULT_FILE = "config/bot.yaml"
 EXAMPLE_FILE = "config/bot.example.yaml"
 MASK_SHOWS_FROM = 12  # characters: of a shorter token the last four would be too much
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+PORT = 8080
+METRICS_HOST = "127.0.0.1"
 
+_T = TypeVar("_T")
+_PROXY_PASSWORD = re.compile(r"(?:[a-z0-9]+://)?[^:/]*:(?!//)(.+)@.*", re.IGNORECASE)
+_DATABASE_PASSWORD = re.compile(r"//[^:/@]*:([^/@]+)@|[?&](?:ssl)?password=([^&]+)")
 _ENV_LINE = re.compile(
     r"""\s*(?:(?:export\s+)?(?P<key>[A-Za-z_]\w*)\s*=\s*
     (?:'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|(?P<plain>[^'"\s\#](?:(?!\s+(?:\#|$)).)*)?))?\s*(?:\#.*)?""",
@@ -47,6 +55,7 @@ class Operator:
     telegram_id: int
     name: str
     instances: tuple[str, ...]
+    language: str | None = None
 
     @property
     def instance(self) -> str:
@@ -54,9 +63,22 @@ class Operator:
         return self.instances[0]
 
 
+@dataclass(frozen=True)
+class Webhook:
+    """Where Telegram pushes updates to, the secret that it then sends, and the port that they arrive at."""
+
+    url: str
+    secret: str = field(repr=False)
+    port: int = PORT
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All that the bot is told: instances by name, operators by Telegram id, `timeout` in seconds for one call."""
+    """All that the bot is told: instances by name, operators by Telegram id, `timeout` in seconds for one call.
+
+    The attempts are kept in `database_url` if there is one, else in the file `state`, for `keep` (nothing, if that is
+    zero). Without a `webhook` it polls. `metrics` is the host and the port that they are served at.
+    """
 
     telegram_token: str = field(repr=False)
     api_url: str = schema.API_URL
@@ -65,14 +87,24 @@ class Config:
     region: str | None = None
     instances: Mapping[str, Instance]
     operators: Mapping[int, Operator]
+    admins: tuple[int, ...] = ()
+    language: str | None = None
+    timezone: tzinfo = UTC
+    state: Path
+    database_url: str = field(default="", repr=False)
+    keep: timedelta = schema.KEEP
+    webhook: Webhook | None = None
+    metrics: tuple[str, int] | None = None
     log_level: str = "INFO"
     source: str = ""
-    proxy_passwords: tuple[str, ...] = field(default=(), repr=False)
+    passwords: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must not appear in any log."""
-        return (self.telegram_token, *(instance.token for instance in self.instances.values()), *self.proxy_passwords)
+        tokens = (self.telegram_token, *(instance.token for instance in self.instances.values()))
+        addresses = filter(None, (self.webhook.secret if self.webhook else "", self.database_url))
+        return (*tokens, *addresses, *self.passwords)
 
 
 def load(path: str | None, environ: Mapping[str, str], cwd: Path) -> Config:
@@ -83,16 +115,27 @@ def load(path: str | None, environ: Mapping[str, str], cwd: Path) -> Config:
     """
     problems: list[str] = []
     env = {**_dotenv(cwd / ".env", problems), **environ}
-    token = env.get("TELEGRAM_BOT_TOKEN", "").strip()
-    if not token:
+    if not env.get("TELEGRAM_BOT_TOKEN", "").strip():
         problems.append("TELEGRAM_BOT_TOKEN: not set: put the token from @BotFather into the environment or into .env")
-    elif not re.fullmatch(r"[0-9]+:[A-Za-z0-9_-]+", token):
-        problems.append(
-            "TELEGRAM_BOT_TOKEN: not a bot token (digits, a colon, letters): copy it from @BotFather, without quotes"
-        )
-    log_level = env.get("LOG_LEVEL", "").strip().upper() or "INFO"
-    if log_level not in LOG_LEVELS:
-        problems.append(f"LOG_LEVEL: no such level: write one of {', '.join(LOG_LEVELS)}")
+
+    def variable(name: str, read: Callable[[str], _T], default: _T) -> _T:
+        try:
+            return read(value) if (value := env.get(name, "").strip()) else default
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+            return default
+
+    token = variable("TELEGRAM_BOT_TOKEN", values.bot_token, "")
+    log_level = variable("LOG_LEVEL", values.log_level, "INFO")
+    webhook_url = variable("WEBHOOK_URL", values.webhook_url, "")
+    # Identical processes derive the same secret, and nobody without the token can.
+    derived = hmac.new(token.encode(), b"webhook secret token", hashlib.sha256).hexdigest()
+    webhook_secret = variable("WEBHOOK_SECRET", values.webhook_secret, derived)
+    port, metrics_port = variable("PORT", values.port, PORT), variable("METRICS_PORT", values.port, 0)
+    if webhook_url and port == metrics_port:
+        problems.append("METRICS_PORT: the same as PORT: write another")
+    metrics_host = variable("METRICS_HOST", values.host, METRICS_HOST)
+    database_url = variable("DATABASE_URL", values.database_url, "")
     try:
         source, text = _find(path, env, cwd)
     except ConfigError as error:
@@ -101,7 +144,13 @@ def load(path: str | None, environ: Mapping[str, str], cwd: Path) -> Config:
     if problems or not file:
         raise ConfigError([*problems, *mistakes])
     operators = [
-        Operator(entry.telegram_id, entry.name or str(entry.telegram_id), (entry.instance,)) for entry in file.operators
+        Operator(
+            entry.telegram_id,
+            entry.name or str(entry.telegram_id),
+            tuple(entry.instances or filter(None, [entry.instance])),
+            entry.language,
+        )
+        for entry in file.operators
     ]
     return Config(
         telegram_token=token,
@@ -111,20 +160,39 @@ def load(path: str | None, environ: Mapping[str, str], cwd: Path) -> Config:
         region=file.region,
         instances=MappingProxyType({name: Instance(name, entry.token) for name, entry in file.instances.items()}),
         operators=MappingProxyType({operator.telegram_id: operator for operator in operators}),
+        admins=tuple(file.admins),
+        language=file.language,
+        timezone=file.timezone or UTC,
+        state=cwd / file.state,
+        database_url=database_url,
+        keep=file.keep,
+        webhook=Webhook(webhook_url, webhook_secret, port) if webhook_url else None,
+        metrics=(metrics_host, metrics_port) if metrics_port else None,
         log_level=log_level,
         source=source,
-        proxy_passwords=tuple(_proxy_passwords(env)),
+        passwords=tuple(_passwords(env, database_url)),
     )
 
 
 def describe(config: Config) -> str:
     """Return the table that `python -m bot check` prints: settings, instances and operators, tokens masked."""
     region = config.region or "none: numbers are sent with their country code"
+    updates = "long polling"
+    if config.webhook:
+        address = urlsplit(config.webhook.url)  # without its path, which may be a secret
+        updates = f"pushed to {address.scheme}://{address.netloc}, port {config.webhook.port}"
+    state = f"{'PostgreSQL' if config.database_url else config.state}, for {config.keep.days} days"
     settings = [
         ["Configuration", config.source],
         ["Telegram", f"{config.api_url}, token {_masked(config.telegram_token)}"],
+        ["Updates", updates],
         ["Ryze", f"{config.base_url}, {config.timeout:g} s at most"],
         ["Region", region],
+        ["Language", config.language or "each person's own"],
+        ["Time zone", str(config.timezone)],
+        ["History", state if config.keep else "none"],
+        ["Admins", ", ".join(map(str, config.admins)) or "none"],
+        ["Metrics", "{}, port {}".format(*config.metrics) if config.metrics else "none"],
         ["Log level", config.log_level],
     ]
     instances = [[item.name, _masked(item.token)] for item in config.instances.values()]
@@ -147,12 +215,12 @@ def _masked(token: str) -> str:
     return f"…{token[-4:]}" if len(token) >= MASK_SHOWS_FROM else "…"
 
 
-def _proxy_passwords(env: Mapping[str, str]) -> Iterator[str]:
-    for name, value in env.items():
-        if name.lower().endswith("_proxy") and (
-            match := re.match(r"(?:[a-z0-9]+://)?[^:/]*:(?!//)(.+)@", value, re.IGNORECASE)
-        ):
-            yield from dict.fromkeys((match[1], unquote(match[1])))
+def _passwords(env: Mapping[str, str], database_url: str) -> Iterator[str]:
+    """Every password in an address, as it is written and as it is meant."""
+    found = [_PROXY_PASSWORD.match(value) for name, value in env.items() if name.lower().endswith("_proxy")]
+    for match in (*found, *_DATABASE_PASSWORD.finditer(database_url)):
+        for password in filter(None, match.groups() if match else ()):
+            yield from dict.fromkeys((password, unquote(password)))
 
 
 def _dotenv(path: Path, problems: list[str]) -> dict[str, str]:

@@ -24,20 +24,21 @@ log = logging.getLogger(__name__)
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query")
 CROWDED = 80  # unfinished updates; Telegram shows no more than 100 at a time
 FINISHING = 15.0  # seconds that a stop gives to what has begun
+CANCELLING = 1.0  # seconds that it then gives to the rest
 
 
 @dataclass(eq=False, slots=True)
 class Pending:
-    """An update that was taken in. It is `waiting` while the lane it needs is another command's."""
+    """An update that was taken in.
+
+    It is `waiting` while the lane it needs is another command's, and `finished` once it needs no more of the bot: one
+    whose task a stop has cancelled never is, so that it stays with Telegram.
+    """
 
     update_id: int
     task: asyncio.Task[None] | None = None
     waiting: bool = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether it needs no more of the bot's time."""
-        return self.task is None or self.task.done()
+    finished: bool = False
 
 
 class Intake:
@@ -51,7 +52,7 @@ class Intake:
         self.known: dict[int, Pending] = {}
 
     def begin(self, handle: Callable[[Update, Pending], Awaitable[None]]) -> None:
-        """Say what handles an update; it must not raise."""
+        """Say what handles an update; what it lets out is logged, and the update counts as handled."""
         self._handle = handle
 
     @property
@@ -73,27 +74,34 @@ class Intake:
             update = Update.de_json(raw, self._bot)
         except Exception:
             log.exception("update %d can't be read and is passed over", update_id)
-            return pending
-        assert self._handle is not None  # noqa: S101 - `begin` comes before any update
-        pending.task = asyncio.ensure_future(self._handle(update, pending))
+            pending.finished = True
+        else:
+            pending.task = asyncio.create_task(self._run(update, pending))
         return pending
 
     async def finish(self) -> None:
         """Finish every update up to the newest begun, within `FINISHING`; leave the rest to the next process."""
         await asyncio.sleep(0)  # what was just taken in gets as far as its lane
         pendings = list(self.known.values())
-        begun = [place for place, pending in enumerate(pendings) if not (pending.waiting and not pending.finished)]
+        begun = [place for place, pending in enumerate(pendings) if pending.finished or not pending.waiting]
         newest = begun[-1] if begun else -1
-        await self._cancel(pendings[newest + 1 :])
-        tasks = [pending.task for pending in pendings[: newest + 1] if pending.task and not pending.task.done()]
-        if tasks:
+        for pending in pendings[newest + 1 :]:
+            if pending.task:
+                pending.task.cancel()
+        if tasks := [pending.task for pending in pendings[: newest + 1] if pending.task and not pending.finished]:
             await asyncio.wait(tasks, timeout=FINISHING)
-        await self._cancel(pendings)
+        if tasks := [pending.task for pending in pendings if pending.task and not pending.task.done()]:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=CANCELLING)
 
-    @staticmethod
-    async def _cancel(pendings: list[Pending]) -> None:
-        tasks = [pending.task for pending in pendings if pending.task and not pending.task.done()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=2)
+    async def _run(self, update: Update, pending: Pending) -> None:
+        assert self._handle is not None  # noqa: S101 - `begin` comes before any update
+        try:
+            await self._handle(update, pending)
+        except BaseException as error:
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise asyncio.CancelledError from error
+            log.exception("update %d failed and is passed over", pending.update_id)
+        pending.finished = True

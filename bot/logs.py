@@ -11,6 +11,8 @@ from urllib.parse import quote, quote_plus
 
 MASK = "***"
 CHATTY = ("httpx", "httpcore", "telegram")  # libraries that tell, below WARNING, of every request or poll
+# It shows every answer that is no JSON, as an outage's HTML page, with a traceback; its caller says what went wrong.
+BROKEN = "telegram.request.BaseRequest"
 _SHAPE = r"bot\d+(?::|%3A)[\w-]+|\d+(?::|%3A)[\w-]{30,}"  # of a bot's token, also one that is not in `secrets`
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -29,6 +31,7 @@ def configure(level: str, secrets: Iterable[str], stream: TextIO | None = None) 
     root.setLevel(level)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else max(root.level, logging.WARNING))
+    logging.getLogger(BROKEN).setLevel(logging.NOTSET if level == "DEBUG" else logging.CRITICAL)
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # logging's own report of a failed write would hold the record unmasked
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
-from telegram import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, ReplyParameters
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, Message, ReplyParameters
 from telegram.constants import ParseMode
 from telegram.error import BadRequest, ChatMigrated, Forbidden, RetryAfter, TelegramError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from telegram import Bot, Message
+    from telegram import Bot, MaybeInaccessibleMessage
 
     from bot.replies import Answer
 
@@ -27,20 +28,20 @@ _T = TypeVar("_T")
 
 
 class Outbox:
-    """Sends, edits and deletes the bot's messages, at most so many calls at once as there are places."""
+    """Sends and edits the bot's messages, at most so many calls at once as there are places."""
 
     def __init__(self, bot: Bot, places: int) -> None:
         self._bot = bot
         self._places = asyncio.Semaphore(places)
         self._chats: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
-    async def reply(self, message: Message, answer: Answer) -> None:
+    async def reply(self, message: MaybeInaccessibleMessage, answer: Answer, person: int) -> None:
         """Answer a message as a reply to it, in its topic; where that is refused for good, the next best way.
 
-        What cannot be delivered is one line in the log: it is not the command's failure.
+        The last of these is in private to `person`, a Telegram id, whose command it is. What cannot be delivered is one
+        line in the log: it is not the command's failure.
         """
-        chat = message.chat.id
-        thread = message.message_thread_id if message.is_topic_message else None
+        chat, thread = message.chat.id, topic(message)
         silent = answer.good and message.chat.type != "private"
         async with self._in_order(chat):
             try:
@@ -53,14 +54,14 @@ class Outbox:
                 except ChatMigrated as moved:
                     await self._send(moved.new_chat_id, answer, silent=silent)
             except TelegramError as error:
-                await self._in_private(message, answer, error)
+                await self._in_private(message, answer, person, error)
 
-    async def _in_private(self, message: Message, answer: Answer, error: TelegramError) -> None:
-        person = message.from_user
-        lasting = isinstance(error, BadRequest | Forbidden)
-        if lasting and person and message.chat.id != person.id:
+    async def _in_private(
+        self, message: MaybeInaccessibleMessage, answer: Answer, person: int, error: TelegramError
+    ) -> None:
+        if isinstance(error, BadRequest | Forbidden) and (message.chat.id != person or topic(message)):
             try:
-                await self._send(person.id, answer)
+                await self._send(person, answer)
             except TelegramError as refusal:
                 error = refusal
             else:
@@ -68,33 +69,30 @@ class Outbox:
                 return
         log.warning("an answer in chat %s could not be delivered: %s", message.chat.id, error)
 
-    async def edit(self, chat: int, message_id: int, answer: Answer) -> bool:
-        """Replace one of the bot's own messages; False if Telegram lets it be replaced no more."""
+    async def edit(self, message: MaybeInaccessibleMessage, answer: Answer, person: int) -> None:
+        """Replace one of the bot's own messages; where Telegram lets it be replaced no more, answer it."""
+        chat = message.chat.id
         async with self._in_order(chat):
             try:
                 await self.patiently(
                     lambda: self._bot.edit_message_text(
                         answer.text,
                         chat,
-                        message_id,
+                        message.message_id,
                         parse_mode=ParseMode.HTML,
                         reply_markup=_keyboard(answer),
                         link_preview_options=_NO_PREVIEW,
                     )
                 )
-            except BadRequest as refusal:
-                return "not modified" in refusal.message.lower()
+            except (BadRequest, Forbidden, ChatMigrated) as refusal:
+                if "not modified" in refusal.message.lower():
+                    return
             except TelegramError as error:
                 log.warning("an answer in chat %s could not be delivered: %s", chat, error)
-        return True
-
-    async def send(self, chat: int, answer: Answer, *, thread: int | None = None) -> None:
-        """Send a message that answers none."""
-        async with self._in_order(chat):
-            try:
-                await self._send(chat, answer, thread=thread)
-            except TelegramError as error:
-                log.warning("an answer in chat %s could not be delivered: %s", chat, error)
+                return
+            else:
+                return
+        await self.reply(message, answer, person)
 
     async def patiently(self, call: Callable[[], Awaitable[_T]], patience: float = PATIENCE) -> _T:
         """Make a call to Telegram, again and again while a refusal may pass or the outcome is unknown.
@@ -148,10 +146,17 @@ class Outbox:
         )
 
 
+def topic(message: MaybeInaccessibleMessage) -> int | None:
+    """Name the forum topic that a message is in; a thread of replies elsewhere is none."""
+    return message.message_thread_id if isinstance(message, Message) and message.is_topic_message else None
+
+
 def seconds(flood: RetryAfter) -> float:
     """How long Telegram asks to be left alone."""
-    pause = flood.retry_after
-    return float(pause) if isinstance(pause, int) else pause.total_seconds()
+    pause: object = flood.retry_after  # as it came, whatever its type
+    if isinstance(pause, timedelta):
+        return pause.total_seconds()
+    return float(pause) if isinstance(pause, int | float) else 1.0
 
 
 def _keyboard(answer: Answer) -> InlineKeyboardMarkup | None:

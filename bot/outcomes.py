@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -131,30 +132,58 @@ class OutcomeUnknown(RyzeError):
     outcome = "outcome_unknown"
 
 
-_OWN_RATE_LIMIT = re.compile(r"rate limit exceeded", re.I)
-_RATE_LIMIT = re.compile(r"\brate[- _]?(over)?limit|too many requests|throttl", re.I)
+# All of these are looked for in a text that `_plain` has simplified.
+_OWN_RATE_LIMIT = re.compile(r"^rate limit exceeded")
+_RATE_LIMIT = re.compile(r"\brate[- ]?(over)?limit|too many requests|throttl")
 _TOKEN = re.compile(
-    r"^\s*((missing|invalid|expired|revoked)( \w+)? token|token (is )?(missing|invalid|expired|revoked)"
-    r"|unauthenticated|unauthorized)\b",
-    re.I,
+    r"^((missing|invalid|expired|revoked)( (account|instance|access|api|auth\w*|bearer))? token"
+    r"|(account |instance )?token (is )?(missing|invalid|expired|revoked)|unauthenticated|unauthorized)\b"
 )
-_NO_INSTANCE = re.compile(r"instance( \S+)? (was |is )?(not found|unknown)|(unknown|no such) instance", re.I)
+_NO_INSTANCE = re.compile(
+    r"\binstance( \S+)? (was |is )?(not found|unknown|does(n't| not) exist)|(unknown|no such) instance"
+    r"|instancia( \S+)? (nao|no) (foi )?(encontrad|existe)"
+)
 _NOT_CONNECTED = re.compile(
     r"\b(not|isn't|never|no longer) (yet )?(connected|logged[- ]in|paired|open|ready|online)"
-    r"|disconnect|logged out|no (active )?(session|connection)|\bqr\b|offline",
-    re.I,
+    r"|\b(nao|no) (esta )?conectad|disconnect|desconectad|logged out|no (active )?(session|connection)"
+    r"|sem conexao|sin conexion|doesn't contain a device|\bqr\b|offline"
 )
-_OUT_OF_SYNC = re.compile(r"conflict|lt-?hash|out[- ]of[- ]sync|diverge|mismatching .*\bmac|app state key", re.I)
-_PINS = re.compile(r"\b(un)?pin|\bfix|\bfij|\banclad", re.I)
-_MANY = re.compile(  # "max retries" and Go's "deadline exceeded" are no limit of chats
-    r"limit|l[ií]mite|\bmax(imum)?\b(?! (retr|attempt|time|wait))|m[áa]xim|more than|mais (de|do)|m[áa]s de|at most"
-    r"|no more|too many|quota|\bfull\b|fourth|4th|(up to|only|only pin|already|have) (3|three)\b"
-    r"|\b(3|three|tr[êe]s)\b.*\b(chat|pin|conversa|already)",
-    re.I,
+_OUT_OF_SYNC = re.compile(
+    r"conflic?t|lt-?hash|out[- ]of[- ]sync|not in sync|de-?sync|\bdess?incroni|fora de sinc|fuera de sinc|diverge"
+    r"|mismatching .*\bmac\b|missing .*previous|app state key"
 )
-_LIMIT_REACHED = re.compile(r"(limit|quota|maximum).{0,40}(reach|exceed|hit|of (3|three)\b|is (3|three)\b)", re.I)
-_WHATSMEOW_REFUSAL = re.compile(r"error updating app state", re.I)
-_OWN_BAD_REQUEST = re.compile(r"^(Instance name is required|Invalid request body|Number is required)", re.I)
+_WHATSMEOW_REFUSAL = re.compile(r"error updating app state")
+_OWN_BAD_REQUEST = re.compile(r"^(instance name is required|invalid request body|number is required)")
+
+# The limit of three: a text is judged clause by clause ("failed to pin chat: max retries exceeded" has none that
+# speaks of both pins and a limit), once the limits of anything else are struck out.
+_CLAUSE = re.compile(r"[.:;,!?()\[\]{}<>|\"]+| [-–—] ")
+_ELSE = (
+    r"(retr(y|ies)|attempts?|tries|time\w*|deadline|wait\w*|seconds?|minutes?|open|files?|connections?|requests?|bytes?"
+    r"|size|length|digits?|characters?|memory|messages?|devices?|sessions?|instances?|redirects?|storage|disk|body"
+    r"|payload|latency|plan|api|usage|concurren\w*|workers?|tentativas?|intentos?)"
+)
+_OTHER_LIMIT = re.compile(
+    r"\b(limit\w*|max\w*|exceed\w*|quota|too many|demasiad\w+|muit[ao]s|more than|at most|up to|only)"
+    rf"( (the|max\w*|number|amount|of))*( \w+)? {_ELSE}\b(( \w+)? exceed\w*)?"
+    rf"|\b{_ELSE}( (count|rate|pool|out))?( (limit\w*|max\w*|quota|exceed\w*))+"
+    rf"|\b{_ELSE} \d+( ?(of|de|/) ?\d+)?|\b\d+ {_ELSE}\b"
+)
+_PINS = re.compile(r"\b(un)?pin(s|n\w*)?\b|\b(des)?a?fix(a|e\b|em\b|o\b|ou\b)|\b(des)?fij|\b(des)?ancl")
+_MANY = re.compile(
+    r"\blimit|\bmax(im\w+)?\b|more than|mais (de|do|que)|mas (de|que)|at most|(no|any) ?more|too many|demasiad"
+    r"|muit[ao]s|exceed|exced|quota|\bcota|\bcap\b|\bfull\b|\bchei[ao]|\bllen[ao]|fourth|\b4th\b|\bquart[ao]"
+    r"|\bcuart[ao]|\bslots?\b|another (chat|one)|unpin .*(first|before)|\bdes(a?fix|fij|ancl).*(antes|prime[ir]+o)"
+)
+_REACHED = re.compile(
+    r"\b(limit\w*|quota|cota|max(im\w+)?)\b.{0,40}(reach|exceed|hit|ating|alcan|exced|super|ultrapass)"
+    r"|(reach|exceed|hit|ating|alcan|exced|super|ultrapass)\w*.{0,20} (limit|quota|cota|max)"
+)
+_THREE = re.compile(
+    r"\b(3|three|tres)( \w+){0,2} (chat|conversa|pin|fix|fij|ancl)|\b3 ?(of|out of|de|/) ?3\b"
+    r"|\b(limit\w*|max\w*|only|just|up to|at most|already|have|so|solo|apenas|ate|hasta|ja|ya)"
+    r"( \w+){0,2} (3|three|tres)\b"
+)
 
 
 def has_envelope(body: bytes) -> bool:
@@ -182,8 +211,7 @@ def decode_answer(status: int, headers: Mapping[str, str], body: bytes, *, pin: 
     if 200 <= status < 300 and payload.get("success") is True:
         if payload.get("pinned") is not pin:
             raise NotConfirmed(text, status=status)
-        jid = payload.get("chat_jid")
-        return PinnedChat(jid[:MAX_TEXT] if isinstance(jid, str) and jid else None, pin)
+        return PinnedChat(_one_line(payload.get("chat_jid")) or None, pin)
     if 200 <= status < 300 and payload.get("success") is not False:
         raise UnreadableAnswer(status=status)
     raise _refusal(status, headers, text, envelope=has_envelope(body), pin=pin)
@@ -191,20 +219,23 @@ def decode_answer(status: int, headers: Mapping[str, str], body: bytes, *, pin: 
 
 def _refusal(status: int, headers: Mapping[str, str], text: str, *, envelope: bool, pin: bool) -> RyzeError:
     kind: type[RyzeError]
-    if status == 429 or _RATE_LIMIT.search(text):
+    plain = _plain(text)
+    if status == 429 or _RATE_LIMIT.search(plain):
         used_up = status == 429 and headers.get("x-ratelimit-remaining", "").strip() == "0"
-        kind = RateLimited if used_up or _OWN_RATE_LIMIT.search(text) else Throttled
+        kind = RateLimited if used_up or _OWN_RATE_LIMIT.search(plain) else Throttled
     elif status == 403:
         kind = TokenForbidden
-    elif status == 401 or _TOKEN.search(text):
+    elif status == 401 or _TOKEN.search(plain):
         kind = TokenRefused
-    elif status == 404 or _NO_INSTANCE.search(text):
+    elif status == 404 or _NO_INSTANCE.search(plain):
         kind = InstanceNotFound
-    elif _NOT_CONNECTED.search(text) or (status == 503 and envelope and not text):
+    elif _NOT_CONNECTED.search(plain) or (status == 503 and envelope and not text):
         kind = NotConnected
-    elif status == 409 or _OUT_OF_SYNC.search(text):
+    elif _OUT_OF_SYNC.search(plain) or (status == 409 and not _names_the_limit(plain)):
         kind = OutOfSync
-    elif pin and not _OWN_BAD_REQUEST.search(text) and _reads_like_the_limit(text):
+    elif _OWN_BAD_REQUEST.search(plain):
+        kind = BadRequest
+    elif pin and (_names_the_limit(plain) or _WHATSMEOW_REFUSAL.search(plain)):
         kind = PinLimit
     elif status == 400:
         kind = BadRequest
@@ -213,10 +244,18 @@ def _refusal(status: int, headers: Mapping[str, str], text: str, *, envelope: bo
     return kind(text, status=status)
 
 
-def _reads_like_the_limit(text: str) -> bool:
-    return bool(
-        (_PINS.search(text) and _MANY.search(text)) or _LIMIT_REACHED.search(text) or _WHATSMEOW_REFUSAL.search(text)
+def _names_the_limit(plain: str) -> bool:
+    clauses = (_OTHER_LIMIT.sub(" ", clause) for clause in _CLAUSE.split(plain))
+    return any(
+        (_PINS.search(clause) and _MANY.search(clause)) or _REACHED.search(clause) or _THREE.search(clause)
+        for clause in clauses
     )
+
+
+def _plain(text: str) -> str:
+    """Lower case, no accents, `camelCase` and `snake_case` as words apart."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", text.replace("’", "'"))
+    return "".join(c for c in unicodedata.normalize("NFKD", words) if not unicodedata.combining(c)).lower()
 
 
 def _payload(body: bytes) -> dict[str, Any]:
@@ -230,6 +269,11 @@ def _payload(body: bytes) -> dict[str, Any]:
 def _text(payload: dict[str, Any]) -> str:
     error = payload.get("error")
     found = error.get("message") if isinstance(error, dict) else error
-    if not isinstance(found, str):
-        found = payload.get("message")
-    return " ".join(found.split())[:MAX_TEXT] if isinstance(found, str) else ""
+    return _one_line(found if isinstance(found, str) else payload.get("message"))
+
+
+def _one_line(value: object) -> str:
+    """A text without line breaks, control characters and halves of surrogate pairs, shortened; "" for no text."""
+    if not isinstance(value, str):
+        return ""
+    return " ".join("".join(c if c.isprintable() else " " for c in value).split())[:MAX_TEXT]

@@ -18,17 +18,29 @@ from bot.outbox import seconds
 if TYPE_CHECKING:
     from telegram import Bot
 
-    from bot.intake import Intake
+    from bot.intake import Intake, Pending
+    from bot.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
+Batch = list[dict[str, Any]]
+
 LONG_POLL = 30  # seconds for which Telegram holds a request while there is nothing to give
-SLACK = 10.0  # seconds more until an answer is given up
+SLACK = 12.0  # seconds more until an answer is given up
 # A request that repeats an offset within 0.5 s is given one update only.
-ASK_AGAIN = 0.55
-LONGEST_PAUSE = 10.0
+ASK_AGAIN = 0.51
+BREATH = 0.03  # seconds between two requests while much is unfinished: each shows all of it again
+EMPTY_PAUSE = 0.1  # after an empty answer that was not held, as a broken proxy gives
+STILL = 2.0  # seconds for which a backlog's head must not move before the backlog is begun
+LONGEST_STILL = 25.0  # seconds after which it is begun in any case
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 CONFIRMING = 2.0  # seconds that a stop gives to the last confirmation
 REJECTED_FOR = 60.0  # seconds for which a rejection of the token may pass
+TAKEN_OVER_FOR = 60.0  # seconds for which another process may have set a webhook before it is removed
+QUIET = 60.0  # seconds without a second poller after which the next one is news
+
+AWAY = "Telegram can't be reached"
+STARTING = "starting"
 
 
 class TokenRejected(Exception):
@@ -36,16 +48,27 @@ class TokenRejected(Exception):
 
 
 class Polling:
-    """Asks Telegram for updates and hands them to the intake."""
+    """Asks Telegram for updates and hands them to the intake.
 
-    def __init__(self, bot: Bot, intake: Intake) -> None:
+    `heard` is when Telegram last answered (the loop's time); `trouble` says why no update can be taken now, or is "".
+    """
+
+    def __init__(self, bot: Bot, intake: Intake, watchdog: Watchdog) -> None:
         self._bot = bot
         self._intake = intake
+        self._watchdog = watchdog
+        self._clock = asyncio.get_running_loop().time
+        self.fetched = asyncio.Event()  # set by the first answer
+        self.heard = self._clock()
+        self.trouble = STARTING
         self._last: int | None = None  # the newest update received; confirmed with everything before it
         self._confirmed: int | None = None  # the offset that Telegram was last asked with, and gave an answer to
-        self.fetched = asyncio.Event()  # set by the first answer
-        self._trouble = ""
+        self._held: tuple[int | None, float] = None, 0.0  # the offset of the latest long poll, and when it was sent
+        self._alone = False  # no other process is thought to be at the same updates
+        self._pause = SHORTEST_PAUSE
         self._rejected_since: float | None = None
+        self._hooked_since: float | None = None
+        self._rival_seen = -QUIET
 
     async def run(self) -> None:
         """Poll until cancelled.
@@ -54,36 +77,42 @@ class Polling:
             TokenRejected: Telegram has rejected the token for a minute.
 
         """
-        pause = 0.5
         while True:
             try:
                 await self._fetch()
             except Exception as error:  # noqa: BLE001 - whatever a broken answer makes the library raise, the bot stays
-                pause = await self._pause(error, pause)
-                continue
-            pause = 0.5
-            self._rejected_since = None
-            if self._trouble:
-                log.warning("Telegram is back")
-                self._trouble = ""
-            self.fetched.set()
-            if unfinished := self._oldest():
-                await asyncio.wait([unfinished], timeout=ASK_AGAIN)
+                await self._recover(error)
+            else:
+                self._pause = SHORTEST_PAUSE
+                await self._until_due()
 
     async def confirm(self) -> None:
         """Tell Telegram what was handled since it was last asked; called once, after the intake finished."""
         offset = self._offset()
         if offset is None or offset == self._confirmed:
             return
+        held, sent = self._held
+        if offset == held and self._clock() - sent > 1:
+            return  # surely arrived; what a repetition would do is wait for the next update
+        patience = CONFIRMING / 4 if offset == held else CONFIRMING
         try:
-            async with asyncio.timeout(CONFIRMING):
+            async with asyncio.timeout(patience):
                 await self._get_updates(offset, hold=0, limit=1)
-        except (TelegramError, TimeoutError) as error:
-            log.warning("the last updates could not be confirmed and will be handled again: %s", error)
+        except Exception as error:  # noqa: BLE001 - as in `run`
+            if offset != held:
+                log.warning("the last updates could not be confirmed and may be handled again: %r", error)
 
     async def _fetch(self) -> None:
         offset = self._offset()
-        batch = await self._get_updates(offset, hold=0 if self._oldest() else LONG_POLL, limit=100)
+        busy = self._oldest() is not None
+        batch: Batch = []
+        if busy or self.trouble or not self._alone:  # an answer at once: what there is, or that the trouble is over
+            batch = await self._ask(offset, hold=0)
+        if batch and not (busy or self._alone):
+            batch = await self._left_alone(offset, batch)
+        self._alone = True
+        if not (batch or busy):
+            batch = await self._long_poll(offset)
         self._confirmed = offset
         known = self._intake.known
         for update_id in list(known):  # what comes before the offset is confirmed: forgotten, its id may come again
@@ -91,18 +120,46 @@ class Polling:
                 break
             del known[update_id]
         for raw in batch:
-            fresh = raw["update_id"] not in known
-            self._intake.accept(raw)
-            if fresh:
+            if raw["update_id"] not in known:
                 self._last = raw["update_id"]
+                self._intake.accept(raw)
 
-    async def _get_updates(self, offset: int | None, *, hold: int, limit: int) -> list[dict[str, Any]]:
+    async def _left_alone(self, offset: int | None, batch: Batch) -> Batch:
+        """The backlog, once its head has stood still: until then another process is about to finish it."""
+        head, since = batch[0]["update_id"], self._clock()
+        until = since + LONGEST_STILL
+        while batch and self._clock() < min(since + STILL, until):
+            await asyncio.sleep(ASK_AGAIN)
+            batch = await self._ask(offset, hold=0)
+            if batch and batch[0]["update_id"] != head:
+                head, since = batch[0]["update_id"], self._clock()
+        return batch
+
+    async def _long_poll(self, offset: int | None) -> Batch:
+        sent = self._clock()
+        self._held = offset, sent
+        batch = await self._ask(offset, hold=LONG_POLL)
+        if not batch and self._clock() - sent < 1:
+            await asyncio.sleep(EMPTY_PAUSE)
+        return batch
+
+    async def _until_due(self) -> None:
+        tasks = [pending.task for pending in self._intake.unfinished if pending.task]
+        if not tasks:
+            return
+        await asyncio.wait(tasks[:1], timeout=ASK_AGAIN)
+        breath = self.heard + BREATH - self._clock()
+        if breath > 0:
+            await asyncio.wait(tasks, timeout=breath)
+
+    async def _get_updates(self, offset: int | None, *, hold: int, limit: int = 100) -> Batch:
         parameters: dict[str, Any] = {"timeout": hold, "limit": limit, "allowed_updates": ALLOWED_UPDATES}
         if offset is not None:
             parameters["offset"] = offset
-        # Raw, since python-telegram-bot's own method fails on a whole batch for one update that it can't read; spelt so
-        # that the library, which takes either case, does not recommend that method in a warning.
-        batch = await self._bot.do_api_request("get_Updates", parameters, read_timeout=hold + SLACK)
+        async with asyncio.timeout(hold + SLACK):  # in all: the library's own timeouts start afresh with every byte
+            # Raw, since python-telegram-bot's own method fails on a whole batch for one update that it can't read;
+            # spelt so that the library, which takes either case, does not recommend that method in a warning.
+            batch = await self._bot.do_api_request("get_Updates", parameters, read_timeout=hold + SLACK)
         if not isinstance(batch, list):
             raise TelegramError("getUpdates gave no list")
         updates = [raw for raw in batch if isinstance(raw, dict) and isinstance(raw.get("update_id"), int)]
@@ -110,47 +167,70 @@ class Polling:
             raise TelegramError("getUpdates gave updates without ids, which can't be confirmed")
         return updates
 
+    async def _ask(self, offset: int | None, *, hold: int) -> Batch:
+        batch = await self._get_updates(offset, hold=hold)
+        self._watchdog.alive()
+        self.heard = self._clock()
+        self.fetched.set()
+        self._rejected_since = self._hooked_since = None
+        if self.trouble not in ("", STARTING):
+            log.warning("Telegram is back" if self.trouble == AWAY else "updates can be fetched again")
+        self.trouble = ""
+        return batch
+
     def _offset(self) -> int | None:
-        for pending in self._intake.known.values():
-            if not pending.finished:
-                return pending.update_id
+        if oldest := self._oldest():
+            return oldest.update_id
         return None if self._last is None else self._last + 1
 
-    def _oldest(self) -> asyncio.Task[None] | None:
-        return next((p.task for p in self._intake.known.values() if p.task and not p.task.done()), None)
+    def _oldest(self) -> Pending | None:
+        return next((pending for pending in self._intake.known.values() if not pending.finished), None)
 
-    async def _pause(self, error: Exception, pause: float) -> float:
-        """Wait as this error asks for, say what is new about it, and tell the pause for the next."""
+    async def _recover(self, error: Exception) -> None:
+        """Say what is new about this error, and wait as long as it asks for."""
+        pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
+        self._held = None, 0.0
+        log.debug("getUpdates: %r", error)
+        if not isinstance(error, InvalidToken | EndPointNotFound | Forbidden):
+            self._rejected_since = None
         if isinstance(error, RetryAfter):
-            log.warning("Telegram asks to be left alone for %.0f s", seconds(error))
-            await asyncio.sleep(seconds(error) + 0.1)
-            return 0.5
-        if isinstance(error, Conflict):
+            pause = max(pause, seconds(error) + 0.1)
+            log.warning("Telegram asks to be left alone for %.0f s", pause)
+        elif isinstance(error, Conflict):
+            self._alone = False
             if "webhook" in error.message.lower():
-                log.warning("Telegram has a webhook set for this bot; it is removed, pending updates are kept")
-                await self._remove_webhook()
-                return 0.5
-            self._say("another process is polling with the same token; only one may: end the other one")
+                await self._reclaim()
+            else:
+                self._name_rival()
         elif isinstance(error, InvalidToken | EndPointNotFound | Forbidden):
-            now = asyncio.get_running_loop().time()
-            self._rejected_since = self._rejected_since or now
-            if now - self._rejected_since > REJECTED_FOR:
+            self._rejected_since = self._rejected_since or self._clock()
+            if self._clock() - self._rejected_since > REJECTED_FOR:
                 raise TokenRejected from error
             self._say("Telegram rejects the bot's token")
         else:
-            self._say("Telegram can't be reached")
-            log.debug("getUpdates: %r", error)
+            self._say(AWAY)
+        self._watchdog.alive(pause=pause)
         await asyncio.sleep(pause)
-        return min(pause * 2, LONGEST_PAUSE)
 
     def _say(self, trouble: str) -> None:
-        if trouble != self._trouble:
+        if trouble != self.trouble:
             log.warning("%s", trouble)
-            self._trouble = trouble
+            self.trouble = trouble
 
-    async def _remove_webhook(self) -> None:
+    def _name_rival(self) -> None:
+        # Two pollers end each other's requests in turn, with answers in between: named once all the same.
+        if self._clock() - self._rival_seen >= QUIET:
+            log.warning("another process is polling with the same token; only one may: end the other one")
+        self._rival_seen = self._clock()
+
+    async def _reclaim(self) -> None:
+        """Remove the webhook, unless one was set just now: then a process in webhook mode is about to replace this."""
+        self._hooked_since = self._hooked_since or self._clock()
+        if self.fetched.is_set() and self._clock() - self._hooked_since < TAKEN_OVER_FOR:
+            self._say("a webhook was set for this bot: another process takes its updates; end one of the two")
+            return
+        self._say("Telegram has a webhook set for this bot; it is removed, pending updates are kept")
         try:
             await self._bot.delete_webhook(drop_pending_updates=False)
-        except TelegramError as error:
-            log.debug("deleteWebhook: %s", error)
-            await asyncio.sleep(1)
+        except Exception as error:  # noqa: BLE001 - as in `run`
+            log.debug("deleteWebhook: %r", error)

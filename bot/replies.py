@@ -115,7 +115,7 @@ def _flag(region: str) -> str:
 def clean(text: str) -> str:
     """Drop what would break a message or reorder it: line breaks, control and format characters, lone surrogates."""
     spaced = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
-    return "".join(c for c in spaced if unicodedata.category(c) not in ("Cf", "Cs"))
+    return "".join(c for c in spaced if unicodedata.category(c) not in ("Cf", "Cs") and c not in "\ufffe\uffff")
 
 
 def escape(text: str) -> str:

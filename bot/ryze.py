@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 64 * 1024  # bytes read of an answer, and bytes it may decompress to
 ATTEMPTS = 3
+CONNECT = 5.0  # seconds at most for a connection, and again for its TLS handshake
 PIN_CHAT = "/api/chat/pinChat/"
 
 
@@ -30,15 +31,18 @@ class Meter(Protocol):
     def begin(self) -> bool:
         """Count a further attempt, or answer False: none is left for it."""
 
-    def end(self, headers: Mapping[str, str]) -> None:
-        """Note that an attempt ended, with its answer's headers or, if none came, with none."""
+    def end(self, headers: Mapping[str, str], *, refused: bool = False) -> None:
+        """Note that an attempt ended.
 
-    def exhausted(self, headers: Mapping[str, str]) -> None:
-        """Note that the server refused an attempt because the budget is used up."""
+        Args:
+            headers: its answer's; empty if none came.
+            refused: whether the server refused it because the budget is used up.
+
+        """
 
 
 class RyzeClient:
-    """Calls Ryze through one `httpx.AsyncClient`, which stays its owner's to close."""
+    """Calls Ryze through one `httpx.AsyncClient`, which stays its owner's to close. `timeout` is in seconds."""
 
     def __init__(self, http: httpx.AsyncClient, base_url: str, timeout: float) -> None:
         self._http = http
@@ -59,74 +63,76 @@ class RyzeClient:
 
         """
         body = _Body(json.dumps({"number": number, "pin": pin}).encode())
+        deadline = asyncio.get_running_loop().time() + self._timeout
         try:
-            async with asyncio.timeout(self._timeout):
-                status, headers, answer = await self._answer(instance, body, meter)
+            async with asyncio.timeout_at(deadline):
+                for left in reversed(range(ATTEMPTS)):
+                    result, passing = await self._attempt(instance, body, deadline, pin=pin, meter=meter)
+                    if not left or not passing:
+                        break
+                    await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - spreads the load, guards nothing
+                    if not meter.begin():
+                        break
         except TimeoutError:
-            raise self._silence("no whole answer in time", sent=body.sent) from None
+            raise body.silence("no whole answer in time") from None
+        if isinstance(result, RyzeError):
+            raise result
+        return result
+
+    async def _attempt(
+        self, instance: Instance, body: _Body, deadline: float, *, pin: bool, meter: Meter
+    ) -> tuple[PinnedChat | RyzeError, bool]:
+        """Make one request; tell what came of it, and whether that may pass, so that another may do better."""
+        headers = httpx.Headers()
+        result: PinnedChat | RyzeError | None = None
         try:
-            return decode_answer(status, headers, answer, pin=pin)
-        except RateLimited:
-            meter.exhausted(headers)
-            raise
+            status, headers, answer = await self._exchange(instance, body, deadline)
+            passing = status in (502, 504) or (status == 503 and not has_envelope(answer))
+            result = decode_answer(status, headers, answer, pin=pin)
+        except RyzeError as error:
+            result = error
+        except Exception as error:  # noqa: BLE001 - httpx lets through what ssl, idna and anyio raise
+            result, passing = body.silence(f"{type(error).__name__}: {error}"), True
+        finally:
+            meter.end(headers, refused=isinstance(result, RateLimited))
+        return result, passing
 
-    async def _answer(self, instance: Instance, body: _Body, meter: Meter) -> tuple[int, httpx.Headers, bytes]:
-        for left in reversed(range(ATTEMPTS)):
-            headers, failure = httpx.Headers(), None
-            try:
-                status, headers, answer = await self._attempt(instance, body)
-            except httpx.HTTPError as error:
-                failure = self._silence(f"{type(error).__name__}: {error}", sent=body.sent)
-                if not left or isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
-                    raise failure from error
-            else:
-                passing = status in (502, 504) or (status == 503 and not has_envelope(answer))
-                if not left or not passing:
-                    return status, headers, answer
-            finally:
-                meter.end(headers)
-            await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - spreads the load, guards nothing
-            if not meter.begin():
-                if failure is None:
-                    return status, headers, answer
-                raise failure
-        raise AssertionError  # pragma: no cover - the last attempt returns or raises
-
-    async def _attempt(self, instance: Instance, body: _Body) -> tuple[int, httpx.Headers, bytes]:
+    async def _exchange(self, instance: Instance, body: _Body, deadline: float) -> tuple[int, httpx.Headers, bytes]:
+        left = deadline - asyncio.get_running_loop().time()
         request = self._http.build_request(
             "POST",
             f"{self._base_url}{PIN_CHAT}{quote(instance.name, safe='')}",
             headers={
                 "token": instance.token,
                 "Content-Type": "application/json",
-                "Content-Length": str(len(body)),
+                "Content-Length": str(len(body.content)),
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
             },
             content=body,
+            # It counts twice, for TCP and for TLS. A TLS handshake through a proxy that the deadline cancels, instead of
+            # ending before it, would keep its socket.
+            timeout=httpx.Timeout(None, connect=min(CONNECT, left * 0.45)),
         )
         response = await self._http.send(request, stream=True, follow_redirects=False)
         async with aclosing(response):
             return response.status_code, response.headers, await _read(response)
-
-    @staticmethod
-    def _silence(why: str, *, sent: bool) -> RyzeError:
-        return OutcomeUnknown(why) if sent else NotSent(why)
 
 
 class _Body(httpx.AsyncByteStream):
     """A request's body that knows whether a connection ever asked for it, which tells "nothing was sent" apart."""
 
     def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.sent = False
-
-    def __len__(self) -> int:
-        return len(self._content)
+        self.content = content
+        self._sent = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self.sent = True
-        yield self._content
+        self._sent = True
+        yield self.content
+
+    def silence(self, why: str) -> RyzeError:
+        """What it means that no whole answer came."""
+        return OutcomeUnknown(why) if self._sent else NotSent(why)
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -143,7 +149,7 @@ async def _read(response: httpx.Response) -> bytes:
         return b""
     unzip = zlib.decompressobj(wbits=31)
     try:
-        answer = unzip.decompress(bytes(received), MAX_ANSWER)
+        answer = unzip.decompress(received, MAX_ANSWER + 1)
     except zlib.error:
         return b""
-    return answer if unzip.eof else b""
+    return answer if unzip.eof and len(answer) <= MAX_ANSWER else b""

@@ -7,15 +7,16 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from telegram import Message
 from telegram.constants import ChatAction, ParseMode
 from telegram.error import TelegramError
+
+from bot.outbox import topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from telegram import Bot, MaybeInaccessibleMessage
+    from telegram import Bot, MaybeInaccessibleMessage, Message
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,7 @@ class Waiting:
     def __init__(self, bot: Bot, message: MaybeInaccessibleMessage, reason: Callable[[], str]) -> None:
         self._bot = bot
         self._chat = message.chat.id
-        self._thread: int | None = None
-        if isinstance(message, Message) and message.is_topic_message:
-            self._thread = message.message_thread_id
+        self._thread = topic(message)
         self._reason = reason
         self._timer: asyncio.TimerHandle | None = None
         self._show: asyncio.Task[None] | None = None

@@ -37,6 +37,18 @@ class Document(NamedTuple):
         return self.marks.get(path, 1)
 
 
+def dotted(path: Path) -> str:
+    """`operators[1].name`. Of a key with a colon in it only the beginning: in `{token:abc}` all of it is the key."""
+    shown = ""
+    for part in path:
+        if isinstance(part, int):
+            shown += f"[{part}]"
+        else:
+            word = re.sub(r"(?s):.*|(?<=.{40}).*", "…", part)
+            shown += "." + (word if re.fullmatch(r"[\w…-]+", word) else repr(word))
+    return shown.removeprefix(".")
+
+
 def read(text: str) -> Document:
     """Read the one YAML document in `text`; what is wrong with it is in the answer's `problems`, never raised."""
     document = Document(None, {}, set(), {})

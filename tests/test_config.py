@@ -1,13 +1,15 @@
 import os
 import re
 from collections.abc import Mapping
+from datetime import UTC, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.config import Config, ConfigError, Instance, Operator, describe, load
+from bot.config import Config, ConfigError, Instance, Operator, Webhook, describe, load
 from bot.schema import parse
 
 BOT_TOKEN = "123456789:AA-canary_bot"
@@ -42,6 +44,11 @@ ryze:
   base_url: https://ryze.example/api//
   timeout: 2.5
 region: NO
+language: pt
+timezone: America/Sao_Paulo
+state: data/attempts.sqlite3
+keep: 90d
+admins: [7, "${ID}"]
 instances:
   sales: {token: "${T}"}
   "sales / São Paulo": {token: written-here}
@@ -51,9 +58,22 @@ operators:
     name: "Front desk: 1e3 #"
     instance: sales / São Paulo
   - {telegram_id: "${ID}", instance: on}
+  - telegram_id: 43
+    instances: [on, sales]
+    language: ES
 """,
         tmp_path,
-        {**ENV, "LOG_LEVEL": "debug", "TELEGRAM_BOT_TOKEN": f" {BOT_TOKEN}\n"},
+        {
+            **ENV,
+            "TELEGRAM_BOT_TOKEN": f" {BOT_TOKEN}\n",
+            "LOG_LEVEL": "debug",
+            "WEBHOOK_URL": "https://bot.example.org/hook/",
+            "WEBHOOK_SECRET": "canary_-1",
+            "PORT": "443",
+            "METRICS_PORT": "9090",
+            "METRICS_HOST": "::",
+            "DATABASE_URL": "postgres://u:canary@h:5432/attempts?a=b",
+        },
     )
     assert config == Config(
         telegram_token=BOT_TOKEN,
@@ -69,17 +89,65 @@ operators:
         operators={
             2**52 - 1: Operator(2**52 - 1, "Front desk: 1e3 #", ("sales / São Paulo",)),
             42: Operator(42, "42", ("on",)),
+            43: Operator(43, "43", ("on", "sales"), "es"),
         },
+        admins=(7, 42),
+        language="pt-BR",
+        timezone=ZoneInfo("America/Sao_Paulo"),
+        state=tmp_path / "data" / "attempts.sqlite3",
+        database_url="postgres://u:canary@h:5432/attempts?a=b",
+        keep=timedelta(days=90),
+        webhook=Webhook("https://bot.example.org/hook/", "canary_-1", 443),
+        metrics=("::", 9090),
         log_level="DEBUG",
         source="bot.yaml",
+        passwords=("canary",),
     )
-    assert config.operators[42].instance == "on"
+    assert config.operators[42].instance == config.operators[43].instance == "on"
+    assert "canary" not in repr(config)
 
 
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     config = read(GOOD, tmp_path)
     assert (config.api_url, config.base_url) == ("https://api.telegram.org", "https://ryzeapi.cloud")
     assert (config.timeout, config.region, config.log_level) == (12.0, None, "INFO")
+    assert (config.language, config.timezone, config.operators[42].language) == (None, UTC, None)
+    assert (config.state, config.keep) == (tmp_path / "ryze-pin-bot.sqlite3", timedelta(days=30))
+    assert (config.database_url, config.admins, config.webhook, config.metrics) == ("", (), None, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "language"),
+    [
+        *((written, "pt-BR") for written in ("pt", "PT", "pt-BR", "PT-br", "pt_BR")),
+        *(("en", "en"), ("EN", "en"), ("es", "es"), ("Es", "es")),
+    ],
+)
+def test_a_language_may_be_written_in_any_case_and_without_its_region(
+    tmp_path: Path, written: str, language: str
+) -> None:
+    config = read(GOOD + f"    language: {written}\nlanguage: {written}\n", tmp_path)
+    assert config.language == config.operators[42].language == language
+
+
+@pytest.mark.parametrize(("written", "days"), [("0", 0), ("0d", 0), ("1d", 1), ("9999d", 9999), ("'30d'", 30)])
+def test_how_long_to_keep_is_written_in_days(tmp_path: Path, written: str, days: int) -> None:
+    assert read(GOOD + f"keep: {written}\n", tmp_path).keep == timedelta(days=days)
+
+
+def test_the_state_is_a_path_from_where_the_bot_is_started_or_from_the_root(tmp_path: Path) -> None:
+    started = tmp_path / "started" / "here"
+    started.mkdir(parents=True)
+    config = tmp_path / "bot.yaml"
+    for written, meant in (("a", started / "a"), ("../a b.db", started / "../a b.db"), ("/x/a", Path("/x/a"))):
+        config.write_text(GOOD + f"state: {written}\n")
+        assert load("../../bot.yaml", ENV, started).state == meant
+
+
+def test_an_admin_may_be_an_operator_and_the_list_may_be_empty(tmp_path: Path) -> None:
+    assert read(GOOD + "admins:\n  - 42\n  - 7\n", tmp_path).admins == (42, 7)
+    assert read(GOOD + "admins:\n  # - 42\n", tmp_path).admins == ()
+    assert read(GOOD + "admins: []\n", tmp_path).admins == ()
 
 
 @pytest.mark.parametrize(
@@ -124,6 +192,10 @@ def two(telegram_id: object, instance: str) -> str:
     return GOOD + f"  - telegram_id: {telegram_id}\n    instance: {instance}\n"
 
 
+def of(instances: str) -> str:
+    return INSTANCES.replace("sales:", "a: {token: x}\n  sales:") + f"operators:\n  - telegram_id: 42\n{instances}"
+
+
 PROBLEMS = [
     # what the file as a whole is
     ("", ["1: the configuration is empty"]),
@@ -152,7 +224,10 @@ PROBLEMS = [
     ("instances:\noperators:\n", ["1: instances: empty: write each", "2: operators: empty: write who may give"]),
     ("instances: canary\noperators: {a: b}\n", ["1: instances: write “key: value”", "2: operators: write a list"]),
     (GOOD + "regoin: BR\n", ["7: regoin: unknown key: did you mean region?"]),
-    (GOOD + "colour: red\n", ["7: colour: unknown key: write one of telegram, ryze, region, instances, operators"]),
+    (
+        GOOD + "colour: red\n",
+        ["7: colour: unknown key: write one of telegram, ryze, region, language, timezone, state, keep, admins, inst"],
+    ),
     (GOOD + "ryze:\n  Time_out: 12\n", ["8: ryze.Time_out: unknown key: did you mean timeout?"]),
     (GOOD + "telegram:\n  url: x\n", ["8: telegram.url: unknown key: "]),
     (GOOD + "    nmae: Ana\n", ["7: operators[0].nmae: unknown key: did you mean name?"]),
@@ -207,6 +282,50 @@ PROBLEMS = [
             "'12 '",
             "١٢",
         )
+    ),
+    # language, time zone, state, keep, admins
+    *(
+        (GOOD + f"language: {written}\n", ["7: language: no such language: write one of en, pt-BR, es, or leave"])
+        for written in ("", "fr", "pt-PT", "english", "e", "en-US", "''")
+    ),
+    (GOOD + "language: [en]\n", ["7: language: write a single value"]),
+    (GOOD + "    language: fr\n", ["7: operators[0].language: no such language"]),
+    *(
+        (GOOD + f"timezone: {written}\n", ["7: timezone: no such time zone: write its IANA name, such as America/Sao"])
+        for written in (
+            *("", "../../etc", "/etc/passwd", ".", "..", r'"a\0b"', "x" * 5000, "-03:00", "{}", "[]", "'C:\\x'"),
+            "${T}",
+        )
+    ),
+    *((GOOD + f"timezone: {folder}\n", ["7: timezone: no such time zone: "]) for folder in ("America", "America/")),
+    *(
+        (GOOD + f"timezone: {written}\n", [f"7: timezone: no such time zone: did you mean {meant}?"])
+        for written, meant in (
+            *(("utc", "UTC"), ("america/sao_paulo", "'America/Sao_Paulo'"), ("Sao_Paulo", "'America/Sao_Paulo'")),
+            ("Europe/Lisboa", "'Europe/Lisbon'"),
+        )
+    ),
+    *(
+        (GOOD + f"keep: {written}\n", ["7: keep: write the number of days with a d, such as 30d"])
+        for written in ("", "30", "30 d", "-1d", "030d", "1.5d", "10000d", "30D", "d", "4w", "٣d", "[30d]", "false")
+    ),
+    *(
+        (GOOD + f"state: {written}\n", ["7: state: write the name of a file, or leave the line out"])
+        for written in ("", "' '", ".", "..", "data/", "data/..", r'"a\x7fb"', r'"a\0b"', r'"a\nb"')
+    ),
+    (GOOD + "state: {a: b}\n", ["7: state: write a single value"]),
+    (GOOD + "admins: 42\n", ["7: admins: write a list"]),
+    (GOOD + "admins: '42'\n", ["7: admins: write a list"]),
+    (GOOD + "admins: ['42']\n", ["7: admins[0]: write the id without quotes"]),
+    (GOOD + 'admins:\n  - 7\n  - "42"\n', ["9: admins[1]: write the id without quotes"]),
+    (GOOD + "admins:\n  - 7\n  - 42\n  - 7\n", ["10: admins[2]: the same id as in line 8: keep one of them"]),
+    (GOOD + 'admins: [42, "${ID}"]\n', ["7: admins[1]: the same id as in line 7"]),
+    (GOOD + "admins: [777000]\n", ["7: admins[0]: reserved: it stands for Telegram itself"]),
+    (GOOD + "admins: [-1001234567890]\n", ["7: admins[0]: a negative id is a group's"]),
+    (GOOD + f"admins: [{2**52}]\n", ["7: admins[0]: too large"]),
+    (
+        GOOD + "admins:\n  - ana\n  - telegram_id: 42\n  -\n",
+        [f"{8 + index}: admins[{index}]: write the numeric id in plain digits" for index in range(3)],
     ),
     # instances and tokens
     ("instances:\n  sales:\noperators: []\n", ["2: instances.sales: empty: write “key: value” lines"]),
@@ -280,6 +399,30 @@ PROBLEMS = [
         (GOOD + f"    name: {name}\n", ["7: operators[0].name: write 1 to 64 characters"])
         for name in ("", "' '", "a" * 65, r'"a\nb"', r'"a\u2028b"', r'"a\u202eb"', r'"\eb"')
     ),
+    # the instances of an operator
+    (of(""), ["6: operators[0].instance: missing: write the name of an instance, such as “instance: sales”"]),
+    (
+        of("    instnace: sales\n"),
+        ["6: operators[0].instance: missing", "7: operators[0].instnace: unknown key: did you mean instance?"],
+    ),
+    (of("    name: ' '\n"), ["6: operators[0].instance: missing", "7: operators[0].name: write 1 to 64 characters"]),
+    (of("    instances: [a]\n    instance: sales\n"), ["8: operators[0].instance: write either “instance: sales” or"]),
+    (of("    instance: sales\n    instances: [sales]\n"), ["7: operators[0].instance: write either “instance: sales”"]),
+    *(
+        (of(f"    instances:{nothing}\n"), ["7: operators[0].instances: empty: write the names of instances, such as"])
+        for nothing in (" []", "", " ''", " {}", "\n      # - sales")
+    ),
+    (of("    instance:\n"), ["7: operators[0].instance: no such instance: write one of a, sales"]),
+    (of("    instance: [sales]\n"), ["7: operators[0].instance: write a single value"]),
+    (of("    instances: sales\n"), ["7: operators[0].instances: write a list"]),
+    (of("    instances: {a: b}\n"), ["7: operators[0].instances: write a list"]),
+    (of("    instances: [sales, '']\n"), ["7: operators[0].instances[1]: no such instance"]),
+    (of("    instances: [[sales]]\n"), ["7: operators[0].instances[0]: write a single value"]),
+    (of("    instances:\n      - a\n      - sale\n"), ["9: operators[0].instances[1]: no such instance: did you mean"]),
+    (
+        of("    instances:\n      - a\n      - sales\n      - a\n"),
+        ["10: operators[0].instances[2]: the same instance as in line 8: keep one of them"],
+    ),
 ]
 
 
@@ -311,6 +454,12 @@ FRAGMENTS = [
 FRAGMENTS += [
     *GOOD.split("\n"),
     "\nregion: ",
+    "\nlanguage: ",
+    "\ntimezone: ",
+    "\nstate: ",
+    "\nkeep: ",
+    "\nadmins: [",
+    "\n    instances: [sales",
     "\nryze:\n  timeout: ",
     "\n  - telegram_id: ",
     "\n    name: ",
@@ -355,6 +504,133 @@ def test_a_bot_token_that_cannot_be_one_is_a_problem(tmp_path: Path, token: str 
     problems = problems_of(GOOD, tmp_path, environ if token is None else {**environ, "TELEGRAM_BOT_TOKEN": token})
     assert len(problems) == 1
     assert re.match(r"TELEGRAM_BOT_TOKEN: not (set|a bot token)", problems[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "start"),
+    [
+        ("LOG_LEVEL", ["loud", "10", "canary"], "no such level: write one of DEBUG, INFO"),
+        (
+            "WEBHOOK_URL",
+            [
+                *("bot.example.org", "ftp://bot.example.org", "https://", "https://h?canary", "https://h/#canary"),
+                *("http://[::1", "https://h:port", "https://h:99999", "https://a b", "https:///x", "https://h/\\x"),
+            ],
+            "write http:// or https:// and a host, and no ? or # after it",
+        ),
+        ("WEBHOOK_URL", ["https://u:canary@h", "https://canary@h/x"], "remove the user name and password"),
+        (
+            "WEBHOOK_URL",
+            [
+                *("http://bot.example.org", "HTTP://10.0.0.1:8080/x", "http://localhost.example.org", "http://[::2]"),
+                *("http://127.example.org", "http://0.0.0.0"),
+            ],
+            "Telegram pushes only to https:// (and http:// reaches only this machine)",
+        ),
+        ("WEBHOOK_URL", ["https://h/healthz"], "/healthz is the path of the health check"),
+        ("WEBHOOK_URL", ["https://exämple.org", "https://a℀b"], "an odd character: write the host in its ASCII form"),
+        ("WEBHOOK_SECRET", ["canary!", "canary canary", "cänary", "a" * 257], "write 1 to 256 letters, digits, _ or -"),
+        *(
+            (name, ["0", "65536", "-1", "80.0", "http", "8_0", "٨٠", "tcp://h:80", "9" * 5000], "not a port: write a")
+            for name in ("PORT", "METRICS_PORT")
+        ),
+        (
+            "METRICS_HOST",
+            ["http://h", "h:9090", "[::1]", "127.0.0.256", "1.2.3", "*", "a b", "-", "hést", "a" * 64, "a..b", "a/b"],
+            "not an address to listen at: write an IP address, such as 127.0.0.1",
+        ),
+        (
+            "DATABASE_URL",
+            [
+                *("attempts.sqlite3", "sqlite:///x", "mysql://u:canary@h/d", "postgresql+psycopg://u:canary@h/d"),
+                *("postgres:/h", "postgres://u:can@ry@h/d", "postgres://u:can/ry@h/d", "postgres://u:canary%@h/d"),
+                *("postgres://u:canary@h/d e", "host=h password=canary", "postgres://u:canary%4@h", "postgres://h/a/b"),
+            ],
+            "not an address of a PostgreSQL database: write postgresql://user:password@host/name",
+        ),
+    ],
+)
+def test_a_wrong_variable_is_a_problem_of_its_own(tmp_path: Path, name: str, values: list[str], start: str) -> None:
+    for value in values:
+        for environ in (ENV, {**ENV, "WEBHOOK_URL": "https://bot.example.org"}):
+            (problem,) = problems_of(GOOD, tmp_path, {**environ, name: value})
+            assert problem.startswith(f"{name}: {start}"), value
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://bot.example.org", "https://bot.example.org:8443/a.b/c(d)/", "https://10.0.0.1", "HTTPS://h"),
+        *(
+            "http://127.0.0.1:8080",
+            "http://127.9.9.9/x",
+            "http://localhost",
+            "http://LOCALHOST:1/",
+            "http://[::1]:80/x",
+        ),
+    ],
+)
+def test_a_webhook_is_kept_as_written_and_plain_http_only_reaches_this_machine(tmp_path: Path, url: str) -> None:
+    webhook = read(GOOD, tmp_path, {**ENV, "WEBHOOK_URL": f" {url}\n"}).webhook
+    assert webhook
+    assert (webhook.url, webhook.port) == (url, 8080)
+
+
+def test_identical_processes_derive_the_same_secret_and_another_token_another(tmp_path: Path) -> None:
+    found = []
+    for token, secret in ((BOT_TOKEN, ""), (BOT_TOKEN, " "), (BOT_TOKEN + "x", ""), (BOT_TOKEN, "a_-1" * 64)):
+        environ = {"WEBHOOK_URL": "https://h", "TELEGRAM_BOT_TOKEN": token, "WEBHOOK_SECRET": secret}
+        config = read(GOOD, tmp_path, {**ENV, **environ})
+        assert config.webhook
+        assert config.webhook.secret in config.secrets
+        assert config.webhook.secret not in repr(config)
+        assert re.fullmatch(r"[A-Za-z0-9_-]{32,256}", config.webhook.secret)
+        found.append(config.webhook.secret)
+    assert found[0] == found[1] != found[2]
+    assert found[3] == "a_-1" * 64
+
+
+def test_without_an_address_there_is_no_webhook_and_without_a_port_there_are_no_metrics(tmp_path: Path) -> None:
+    environ = {"WEBHOOK_URL": " ", "WEBHOOK_SECRET": "s", "PORT": "8080", "METRICS_PORT": "", "METRICS_HOST": "::"}
+    config = read(GOOD, tmp_path, {**ENV, **environ, "DATABASE_URL": ""})
+    assert (config.webhook, config.metrics, config.database_url) == (None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("written", "host"),
+    [
+        ("", "127.0.0.1"),
+        *((h, h) for h in ("::", "::1", "fe80::1%eth0", "localhost", "bot-1.pod_a.internal")),
+    ],
+)
+def test_metrics_are_served_on_this_machine_unless_told_otherwise(tmp_path: Path, written: str, host: str) -> None:
+    assert read(GOOD, tmp_path, {**ENV, "METRICS_PORT": "9090", "METRICS_HOST": written}).metrics == (host, 9090)
+
+
+def test_the_webhook_and_the_metrics_cannot_share_a_port(tmp_path: Path) -> None:
+    (problem,) = problems_of(GOOD, tmp_path, {**ENV, "WEBHOOK_URL": "https://h", "METRICS_PORT": "8080"})
+    assert problem == "METRICS_PORT: the same as PORT: write another"
+    assert read(GOOD, tmp_path, {**ENV, "PORT": "9090", "METRICS_PORT": "9090"}).metrics == ("127.0.0.1", 9090)
+
+
+@pytest.mark.parametrize(
+    ("url", "passwords"),
+    [
+        *((f"{scheme}://u:p%40%2Fss@h:5432/d", ["p%40%2Fss", "p@/ss"]) for scheme in ("postgres", "postgresql")),
+        *(
+            (url, [])
+            for url in ("postgresql://", "postgres://h", "postgres://u@h/d", "postgres://u:@h", "postgres:///d")
+        ),
+        ("postgresql://h:5432,i:5433/d?user=u&password=p%20w&sslpassword=q", ["p%20w", "p w", "q"]),
+        ("postgresql://u:a?b#c@%2Fvar%2Frun/d?x=y@z", ["a?b#c"]),
+        *((f"postgresql://u:p@[::1{end}/d", ["p"]) for end in ("]:5432", "")),
+    ],
+)
+def test_the_secrets_hold_the_databases_address_and_password(tmp_path: Path, url: str, passwords: list[str]) -> None:
+    config = read(GOOD, tmp_path, {**ENV, "DATABASE_URL": f"{url} "})
+    assert config.database_url == url
+    assert config.secrets == (BOT_TOKEN, RYZE_TOKEN, url, *passwords)
+    assert url not in repr(config)
 
 
 def test_the_way_that_names_the_configuration_counts_in_its_order(tmp_path: Path) -> None:
@@ -467,8 +743,14 @@ def test_describe_shows_operators_and_instances_with_masked_tokens(tmp_path: Pat
     assert describe(read(text, tmp_path)) == (
         "Configuration  bot.yaml\n"
         "Telegram       https://api.telegram.org, token …_bot\n"
+        "Updates        long polling\n"
         "Ryze           https://ryzeapi.cloud, 12 s at most\n"
         "Region         BR\n"
+        "Language       each person's own\n"
+        "Time zone      UTC\n"
+        f"History        {tmp_path}/ryze-pin-bot.sqlite3, for 30 days\n"
+        "Admins         none\n"
+        "Metrics        none\n"
         "Log level      INFO\n"
         "\n"
         "Instance  Token\n"
@@ -478,6 +760,25 @@ def test_describe_shows_operators_and_instances_with_masked_tokens(tmp_path: Pat
         "Operator    Telegram id  Instance\n"
         "Front desk  42           sales"
     )
+
+
+def test_describe_shows_where_updates_come_from_and_history_goes_to_without_a_secret(tmp_path: Path) -> None:
+    environ = {"WEBHOOK_URL": "https://h:8443/canary", "METRICS_PORT": "9090", "DATABASE_URL": "postgres://u:canary@h"}
+    text = GOOD.replace("instance: sales", "instances: [sales, a]").replace("  sales:", "  a: {token: x}\n  sales:")
+    text += "language: pt\ntimezone: America/Sao_Paulo\nadmins: [7, 8]\n"
+    shown = describe(read(text, tmp_path, {**ENV, **environ}))
+    for line in (
+        "Updates        pushed to https://h:8443, port 8080",
+        "Language       pt-BR",
+        "Time zone      America/Sao_Paulo",
+        "History        PostgreSQL, for 30 days",
+        "Admins         7, 8",
+        "Metrics        127.0.0.1, port 9090",
+        "42        42           sales, a",
+    ):
+        assert line in shown.split("\n")
+    assert "canary" not in shown
+    assert "History        none\n" in describe(read(text + "keep: 0\n", tmp_path, {**ENV, **environ}))
 
 
 def test_describe_says_that_nobody_is_let_in(tmp_path: Path) -> None:
@@ -498,4 +799,6 @@ def test_every_line_that_the_example_has_commented_out_is_right(tmp_path: Path) 
     text = "\n".join(re.sub(r"^( *)# ( *(?:- )?[a-z_ ]+:( |$).*)", r"\1\2", line) for line in lines)
     config = read(text, tmp_path, {**ENV, "RYZE_SALES_TOKEN": "x", "RYZE_SUPPORT_TOKEN": "y"})
     assert config.region == "BR"
-    assert config.operators[987654321].instance == "support team"
+    assert config.operators[987654321] == Operator(987654321, "Ana", ("support team", "sales"), "en")
+    assert (config.language, str(config.timezone), config.admins) == ("pt-BR", "America/Sao_Paulo", (123456789,))
+    assert (config.state, config.keep) == (tmp_path / "ryze-pin-bot.sqlite3", timedelta(days=30))

@@ -51,8 +51,7 @@ class Bot:
 @pytest.fixture
 async def telegram() -> AsyncIterator[TelegramServer]:
     async with TelegramServer() as server:
-        server.webhook_interval = server.webhook_backoff = 0.05
-        server.conflict_pause = 0.05
+        server.webhook_backoff = server.conflict_pause = 0.05
         yield server
 
 
@@ -355,7 +354,9 @@ async def test_a_webhook_gets_each_chats_updates_in_order_until_taken(
     assert {update_id for update_id, _ in hook.got} == {first, first + 2, first + 3}
     hook.status = lambda _: 204
     await telegram.wait_for(lambda: not telegram.pending)
-    assert hook.got[-1] == (first + 1, "s3cret")
+    ids = [update_id for update_id, _ in hook.got]
+    assert ids.index(first + 1) > len(ids) - ids[::-1].index(first) - 1
+    assert {secret for _, secret in hook.got} == {"s3cret"}
     assert {delivery.status for delivery in telegram.deliveries} == {500, 204}
 
 
@@ -367,7 +368,7 @@ async def test_a_webhook_that_does_not_answer_gets_the_update_again(
     await bot.ok("setWebhook", url=hook.url)
     telegram.message(ANA, "hi")
     await telegram.wait_for(lambda: not telegram.pending)
-    assert len(hook.got) == 3
+    assert len(hook.got) >= 3
     assert (await bot.ok("getWebhookInfo"))["last_error_message"]
 
 
@@ -376,9 +377,11 @@ async def test_what_a_webhook_did_not_take_stays_for_get_updates(
 ) -> None:
     waiting = asyncio.create_task(bot.refused("getUpdates", timeout=30))
     await telegram.wait_for(lambda: telegram.calls)
+    now = 100.0
+    telegram.clock = lambda: now
     assert "https url" in (await bot.refused("setWebhook", url="http://example.org/")).lower()
     assert (await bot.refused("setWebhook", url=hook.url)).startswith("429")
-    await asyncio.sleep(telegram.webhook_interval)
+    now += telegram.webhook_interval
     hook.status = lambda _: 403
     await bot.ok("setWebhook", url=hook.url)
     assert await waiting == "409 Conflict: terminated by setWebhook request"
@@ -566,12 +569,15 @@ async def test_ryze_fails_to_order(ryze: RyzeServer, http: httpx.AsyncClient) ->
     assert await pin(http, ryze) == "200 Chat pinned successfully"
     ryze.delay = lambda _: 30
     ryze.fault(hang=True, drop="after")
-    with pytest.raises(httpx.ReadTimeout):
+    with pytest.raises(httpx.TimeoutException):
         await pin(http, ryze, timeout=0.1)
 
 
 async def test_calls_of_an_instance_that_overlap_are_noticed(ryze: RyzeServer, http: httpx.AsyncClient) -> None:
-    ryze.delay = 0.05
-    await asyncio.gather(*(pin(http, ryze) for _ in range(3)))
-    assert ryze.instances["sales"].most_at_once > 1
+    ryze.delay = 30
+    calls = [asyncio.create_task(pin(http, ryze)) for _ in range(2)]
+    await ryze.wait_for(lambda: ryze.instances["sales"].most_at_once == 2)
     assert ryze.instances["a b/c"].most_at_once == 0
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)

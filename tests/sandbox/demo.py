@@ -1,5 +1,9 @@
-"""`make demo`: the real bot, in a process of its own, against the stand-ins: first a tour, then a talk with you."""
+"""`make demo`: the real bot, in a process of its own, against the stand-ins: first a tour, then a talk with you.
 
+Meanwhile a page on loopback shows the same and more; with `--page-only` there is nothing but the page.
+"""
+
+import argparse
 import asyncio
 import os
 import shutil
@@ -13,6 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.sandbox.page import PORT, Page, Refused
 from tests.sandbox.ryze import RyzeServer
 from tests.sandbox.server import Json
 from tests.sandbox.telegram import TelegramServer
@@ -20,27 +25,34 @@ from tests.sandbox.telegram import TelegramServer
 PATIENCE = 30.0  # seconds for one answer
 ROOT = Path(__file__).parents[2]
 QUIT = "/quit"
+WINDOW = 15.0  # seconds of Ryze's rate limit, a minute there: nobody wants to watch a whole one
 
 
 @dataclass(frozen=True)
 class Person:
-    """Someone at Telegram; an operator if they have an instance."""
+    """Someone at Telegram; an operator if they have instances, of which the first is the default."""
 
     telegram_id: int
     name: str
-    instance: str | None = None
+    instances: tuple[str, ...] = ()
+
+    @property
+    def instance(self) -> str | None:
+        return next(iter(self.instances), None)
 
     @property
     def user(self) -> Json:
         return {"id": self.telegram_id, "is_bot": False, "first_name": self.name, "language_code": "en"}
 
 
-ANA = Person(1001, "Ana", "sales")
-BRUNO = Person(1002, "Bruno", "support")
-CARLA = Person(1003, "Carla", "night")
-DAVI = Person(1004, "Davi", "warehouse")
+ANA = Person(1001, "Ana", ("sales",))
+BRUNO = Person(1002, "Bruno", ("support", "sales"))
+CARLA = Person(1003, "Carla", ("night",))
+DAVI = Person(1004, "Davi", ("warehouse",))
 EVE = Person(2001, "Eve")
 OPERATORS = (ANA, BRUNO, CARLA, DAVI)
+ADMIN = BRUNO
+ON_THE_PAGE = (ANA, BRUNO, EVE)
 
 TOKENS = {str(person.instance): f"token-of-{person.instance}" for person in OPERATORS}
 WRONG_TOKENS = {DAVI.instance: "token-of-last-year"}
@@ -63,7 +75,7 @@ TOUR: tuple[tuple[str, tuple[tuple[Person, str], ...]], ...] = (
 )
 
 
-class DemoError(Exception):
+class DemoError(Refused):
     """The demo cannot go on; says why."""
 
 
@@ -108,14 +120,23 @@ class Demo:
         self.folder = folder
         self.log = folder / "bot.log"
         self.bot: asyncio.subprocess.Process | None = None
+        self.killed = False
         self.buttons: list[tuple[Json, str]] = []
         self._shown: dict[tuple[int, int], Json] = {}
         self._requests_shown = 0
 
+    @property
+    def running(self) -> bool:
+        return self.bot is not None and self.bot.returncode is None
+
     async def start(self) -> None:
+        """Starts the bot, unless it runs, and waits until it asks for updates."""
+        if self.running:
+            return
+        calls = len(self.telegram.calls)
         config = self.folder / "bot.yaml"
         config.write_text(self._config(), encoding="utf-8")
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self.bot = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "bot", "run", "--config", str(config)),
                 cwd=self.folder,
@@ -125,7 +146,17 @@ class Demo:
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C is for the demo, which then ends the bot as a platform would
             )
-        await self._until(lambda: any(call.method.lower() == "getupdates" for call in self.telegram.calls), "start")
+        self.killed = False
+        await self._until(
+            lambda: any(call.method.lower() == "getupdates" for call in self.telegram.calls[calls:]), "start"
+        )
+
+    async def kill(self) -> None:
+        """Ends the bot by SIGKILL, as a crash would: it has no time for anything."""
+        if self.bot is not None and self.running:
+            self.killed = True
+            self.bot.kill()
+            await self.bot.wait()
 
     async def stop(self) -> None:
         """Ends the bot by SIGTERM.
@@ -133,7 +164,7 @@ class Demo:
         Raises:
             DemoError: it did not leave, or not with status 0.
         """
-        if self.bot is None or self.bot.returncode is not None:
+        if self.bot is None or not self.running:
             return
         self.bot.terminate()
         try:
@@ -147,7 +178,8 @@ class Demo:
             raise DemoError(f"The bot ended with status {status}.")
 
     async def say(self, person: Person, text: str) -> None:
-        """Sends a message and shows what comes of it."""
+        """Sends a message and shows what comes of it; what the page did before is no news here."""
+        self._catch_up(person)
         before = set(self._shown)
         message = self.telegram.message(person.user, text)
 
@@ -160,9 +192,12 @@ class Demo:
 
     async def press(self, person: Person, number: int) -> None:
         """Presses a button that was shown and shows what comes of it."""
+        self._catch_up(person)
         message, data = self.buttons[number - 1]
         query_id = self.telegram.press(person.user, message, data)
         await self._until(lambda: query_id in self.telegram.callback_answers, "answer the button")
+        if self.killed:
+            return
         alert = str(self.telegram.callback_answers[query_id].get("text", ""))
         if alert:
             self.screen.said("Bot", alert, "1;32")
@@ -207,6 +242,11 @@ class Demo:
             message for message in sent if self._shown.get((message["chat"]["id"], message["message_id"])) != message
         ]
 
+    def _catch_up(self, person: Person) -> None:
+        for message in self._news(person):
+            self._shown[message["chat"]["id"], message["message_id"]] = message
+        self._requests_shown = len(self.ryze.calls)
+
     async def _until(self, done: Callable[[], bool], what: str) -> None:
         bot = self.bot
 
@@ -217,7 +257,9 @@ class Demo:
             await self.telegram.wait_for(over, PATIENCE)
         except AssertionError:
             raise DemoError(f"The bot did not {what} within {PATIENCE:g} s.") from None
-        if not done() and bot is not None:
+        if not done() and self.killed:
+            self.screen.said("", "(the bot was killed on the page, and answers once it is started again)", "2")
+        elif not done() and bot is not None:
             raise DemoError(f"The bot did not {what}: it ended with status {bot.returncode}.")
 
     def _config(self) -> str:
@@ -225,10 +267,10 @@ class Demo:
         lines += ["region: BR", "instances:"]
         for name in TOKENS:
             lines += [f"  {name}:", f"    token: ${{RYZE_{name.upper()}_TOKEN}}"]
-        lines += ["operators:"]
+        lines += [f"admins: [{ADMIN.telegram_id}]", "operators:"]
         for person in OPERATORS:
             lines += [f"  - telegram_id: {person.telegram_id}", f"    name: {person.name}"]
-            lines += [f"    instance: {person.instance}"]
+            lines += [f"    instances: [{', '.join(person.instances)}]"]
         return "\n".join(lines) + "\n"
 
     def _environment(self) -> dict[str, str]:
@@ -247,22 +289,22 @@ class Demo:
 async def started(screen: Screen) -> AsyncIterator[Demo]:
     """The demo with its bot at work."""
     with tempfile.TemporaryDirectory(prefix="ryze-pin-bot-demo-") as folder:
-        async with TelegramServer() as telegram, RyzeServer(TOKENS) as ryze:
+        async with TelegramServer() as telegram, RyzeServer(TOKENS, window=WINDOW) as ryze:
             for person in (*OPERATORS, EVE):
                 telegram.add_chat(person.user)
             ryze.instances["night"].connected = False
             ryze.instances["sales"].pinned = list(PINNED_ON_THE_PHONE)
             demo = Demo(screen, telegram, ryze, Path(folder))
             try:
-                try:
-                    await demo.start()
-                    yield demo
-                finally:
-                    await demo.stop()
+                await demo.start()
+                yield demo
+                await demo.stop()
             except DemoError as error:
-                raise DemoError(
-                    f"{error}\nThe end of its log:\n{textwrap.indent(demo.tail(), '  ') or '  empty'}"
-                ) from None
+                log = textwrap.indent(demo.tail(), "  ") or "  empty"
+                raise DemoError(f"{error}\nThe end of its log:\n{log}") from None
+            finally:
+                with suppress(DemoError):
+                    await demo.stop()
 
 
 async def tour(demo: Demo) -> None:
@@ -337,7 +379,7 @@ def _stdin_lines() -> asyncio.Queue[str | None]:
     return lines
 
 
-async def run() -> int:
+async def run(*, page_only: bool, port: int) -> int:
     task = asyncio.current_task()
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else lambda: None)
@@ -347,7 +389,10 @@ async def run() -> int:
         "This is the real bot, in a process of its own, over real HTTP; Telegram and Ryze are stand-ins on 127.0.0.1."
     )
     try:
-        async with started(screen) as demo:
+        async with started(screen) as demo, Page(demo, ON_THE_PAGE, port=port) as page:
+            screen.plain(f"To see it, and to play with it, open {page.url} in a browser.")
+            if page_only:
+                await asyncio.get_running_loop().create_future()  # until a signal
             await tour(demo)
             demo.buttons = []
             await conversation(demo, terminal=terminal)
@@ -360,8 +405,12 @@ async def run() -> int:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.sandbox.demo", description="The real bot on stand-ins.")
+    parser.add_argument("--page-only", action="store_true", help="serve the page until Ctrl-C, without the tour")
+    parser.add_argument("--port", type=int, default=PORT, help="the page's, if it is free (default: %(default)s)")
+    asked = parser.parse_args()
     try:
-        return asyncio.run(run())
+        return asyncio.run(run(page_only=asked.page_only, port=asked.port))
     except (KeyboardInterrupt, asyncio.CancelledError):
         print(flush=True)
         return 0

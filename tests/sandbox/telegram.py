@@ -160,7 +160,7 @@ class TelegramServer(LoopbackServer[Call]):
     What a test may set: `blocked` (users who blocked the bot), `closed_topics` ((chat id, thread id) pairs),
     `webhook_timeout` (seconds), `webhook_backoff` (seconds before the second attempt), `webhook_interval` (seconds that
     must lie between two `setWebhook`), `conflict_pause` (seconds by which the second 409 in a row is held back),
-    `clock` (seconds, by which a repeated `getUpdates` is known), `next_update_id`.
+    `clock` (seconds, by which a repeated `getUpdates` or `setWebhook` is known), `next_update_id`.
     """
 
     def __init__(
@@ -335,6 +335,10 @@ class TelegramServer(LoopbackServer[Call]):
         """The message as it is now; None if it was deleted."""
         return self._chats[message["chat"]["id"]].messages.get(message["message_id"])
 
+    def messages(self, chat_id: int) -> list[Json]:
+        """What a chat shows now, everybody's messages, oldest first."""
+        return list(self._chats[chat_id].messages.values())
+
     def sent(self, chat_id: int | None = None) -> list[Json]:
         """The bot's messages that are to be seen now, in one chat or in all, oldest first."""
         shown = (self._chats[chat].messages.get(number) for chat, number in self._outbox if chat_id in (None, chat))
@@ -491,7 +495,7 @@ class TelegramServer(LoopbackServer[Call]):
         url = str(params.get("url", ""))
         if not url:
             return await self._delete_webhook(params)
-        now = time.monotonic()
+        now = self.clock()
         if now < self._next_webhook:
             raise ApiError(429, "Too Many Requests: retry after 1", retry_after=1)
         self._next_webhook = now + self.webhook_interval

@@ -1,0 +1,1 @@
+"""The bot beside the plainest programs that do the same two calls."""

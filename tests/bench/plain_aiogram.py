@@ -1,0 +1,45 @@
+"""The plainest program on aiogram 3: its defaults, its own session to Telegram, one aiohttp session to Ryze."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import aiohttp
+from aiogram import Bot, Dispatcher
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiogram.filters import Command, CommandObject
+from aiogram.types import Message
+
+settings = json.loads(Path(sys.argv[1]).read_text())
+operators = {entry["telegram_id"]: entry["instance"] for entry in settings["operators"]}
+dispatcher = Dispatcher()
+
+
+@dispatcher.message(Command("pin", "unpin"))
+async def pin_chat(message: Message, command: CommandObject, ryze: aiohttp.ClientSession) -> None:
+    instance = operators.get(message.from_user.id) if message.from_user else None
+    if instance is None:
+        await message.answer("You are not an operator.")
+        return
+    url = f"{settings['ryze']['base_url']}/api/chat/pinChat/{instance}"
+    headers = {"token": settings["instances"][instance]["token"]}
+    try:
+        async with ryze.post(
+            url, headers=headers, json={"number": command.args, "pin": command.command == "pin"}
+        ) as got:
+            answer = await got.json()
+        text = answer["message"] if answer["success"] else answer["error"]["message"]
+    except aiohttp.ClientError as error:
+        text = f"That failed: {error!r}"
+    await message.answer(text)
+
+
+async def main() -> None:
+    session = AiohttpSession(api=TelegramAPIServer.from_base(settings["telegram"]["api_url"]))
+    async with aiohttp.ClientSession() as ryze:
+        await dispatcher.start_polling(Bot(sys.argv[2], session=session), ryze=ryze)
+
+
+asyncio.run(main())

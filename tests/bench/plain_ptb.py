@@ -1,0 +1,37 @@
+"""The plainest program on python-telegram-bot: its defaults, and a client for each call, as its users write it."""
+
+import json
+import sys
+from pathlib import Path
+
+import httpx
+from telegram import Update
+from telegram.ext import ApplicationBuilder, CommandHandler, ContextTypes
+
+settings = json.loads(Path(sys.argv[1]).read_text())
+operators = {entry["telegram_id"]: entry["instance"] for entry in settings["operators"]}
+
+
+async def pin_chat(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
+    message = update.message
+    if not message or not message.text or not message.from_user or not context.args:
+        return
+    instance = operators.get(message.from_user.id)
+    if instance is None:
+        await message.reply_text("You are not an operator.")
+        return
+    url = f"{settings['ryze']['base_url']}/api/chat/pinChat/{instance}"
+    headers = {"token": settings["instances"][instance]["token"]}
+    try:
+        async with httpx.AsyncClient() as client:
+            body = {"number": context.args[0], "pin": message.text.startswith("/pin")}
+            answer = (await client.post(url, headers=headers, json=body)).json()
+        text = answer["message"] if answer["success"] else answer["error"]["message"]
+    except httpx.HTTPError as error:
+        text = f"That failed: {error!r}"
+    await message.reply_text(text)
+
+
+application = ApplicationBuilder().token(sys.argv[2]).base_url(f"{settings['telegram']['api_url']}/bot").build()
+application.add_handler(CommandHandler(["pin", "unpin"], pin_chat))
+application.run_polling()
