@@ -6,7 +6,9 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
@@ -15,18 +17,24 @@ from telegram.error import InvalidToken, RetryAfter
 from telegram.request import HTTPXRequest
 
 from bot import __version__
-from bot.attempts import Attempts
+from bot.admins import Admins
+from bot.attempts import Attempted, Attempts
 from bot.commands import Commands
 from bot.intake import Intake
 from bot.lanes import Lanes
+from bot.languages import Languages
 from bot.outbox import LONGEST_PAUSE, Outbox, seconds
+from bot.pinning import Pinning
 from bot.polling import Polling, TokenRejected
+from bot.presses import Presses
 from bot.profile import publish
-from bot.replies import Replies
 from bot.ryze import RyzeClient
+from bot.store import Entry, Store
 from bot.watchdog import Watchdog
+from bot.webhook import Webhook, WebhookRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ssl import SSLContext
 
     from bot.config import Config
@@ -38,6 +46,7 @@ PLACES = 32  # commands, and calls to Telegram, at once: httpcore's pool slows w
 KEEP_ALIVE = 300.0  # seconds; httpx's own 5 would cost nearly every command a TLS handshake
 MEETING = 20.0  # seconds for Telegram to say who the bot is
 STOPPING = 19.5  # seconds that a stop may take in all
+WEBHOOK_PATIENCE = 25.0  # seconds that a command may wait, so that an answer comes before Telegram gives up
 TOKEN_REJECTED = 77  # the exit status EX_NOPERM
 ENVIRONMENT_WRONG = 78  # the exit status EX_CONFIG
 
@@ -59,15 +68,22 @@ async def run(config: Config) -> int:
         watchdog = stack.enter_context(Watchdog())
         try:
             tls = httpx.create_ssl_context()
-            http = await stack.enter_async_context(_http(config, tls))
-            bot = _telegram(config, tls)
+            http = await stack.enter_async_context(ryze_http(config, tls))
+            bot = telegram(config, tls)
         except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
             log.error("the environment's proxy or certificates can't be used: %s", error)  # noqa: TRY400 - the line says it all
             return ENVIRONMENT_WRONG
         stack.push_async_callback(bot.shutdown)
-        intake = Intake(bot)
-        polling = Polling(bot, intake, watchdog)
-        work = asyncio.create_task(_work(config, bot, http, intake, polling, watchdog))
+        store = Store.open(config.database_url or config.state, config.keep)
+        stack.push_async_callback(store.close)
+        intake, outbox = Intake(bot), Outbox(bot, PLACES)
+        source: Polling | Webhook
+        if config.webhook:
+            source = Webhook(bot, intake, outbox, watchdog, config.webhook)
+            source.listen()
+        else:
+            source = Polling(bot, intake, watchdog)
+        work = asyncio.create_task(_work(config, bot, http, store, outbox, intake, source, watchdog))
         stop = asyncio.create_task(stopping.wait())
         await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
         watchdog.expect("the stop", STOPPING)
@@ -78,44 +94,100 @@ async def run(config: Config) -> int:
         except TokenRejected:
             log.error("Telegram rejects the bot's token: put the one that BotFather gave into TELEGRAM_BOT_TOKEN")  # noqa: TRY400 - the line says it all
             return TOKEN_REJECTED
+        except WebhookRefused as error:
+            log.error("Telegram refuses the webhook (%s): correct WEBHOOK_URL, or unset it to poll", error)  # noqa: TRY400 - the line says it all
+            return ENVIRONMENT_WRONG
         except asyncio.CancelledError:
             log.info("stopping: what has begun is finished first")
+        source.trouble = "stopping"
         await intake.finish()
-        await polling.confirm()
+        await source.confirm()
     log.info("stopped")
     return 0
 
 
 async def _work(
-    config: Config, bot: Bot, http: httpx.AsyncClient, intake: Intake, polling: Polling, watchdog: Watchdog
+    config: Config,
+    bot: Bot,
+    http: httpx.AsyncClient,
+    store: Store,
+    outbox: Outbox,
+    intake: Intake,
+    source: Polling | Webhook,
+    watchdog: Watchdog,
 ) -> None:
-    username = await _connect(bot, watchdog)
-    log.info(
-        "@%s, version %s: %d operators, %d instances, configuration from %s",
-        username,
-        __version__,
-        len(config.operators),
-        len(config.instances),
-        config.source,
+    """Build what handles updates, have them come, and watch over it; `source` is where they come from."""
+    observers: list[Callable[[Attempted], None]] = [partial(_remember, store)]
+    attempts = Attempts(
+        config,
+        bot,
+        RyzeClient(http, config.base_url, config.timeout),
+        Lanes(PLACES),
+        intake.crowded,
+        observers,
+        WEBHOOK_PATIENCE if config.webhook else None,
     )
-    replies = Replies()
-    outbox = Outbox(bot, PLACES)
-    ryze = RyzeClient(http, config.base_url, config.timeout)
-    attempts = Attempts(config, bot, ryze, Lanes(PLACES), replies, intake.crowded)
-    intake.begin(Commands(config, username, attempts, outbox, replies).handle)
+    async with AsyncExitStack() as stack:
+        if config.metrics:
+            from bot.metrics import Metrics, serve  # noqa: PLC0415 - a bot that is not watched needs no prometheus-client
 
-    async def present() -> None:
-        await polling.fetched.wait()
-        try:
-            await publish(bot, outbox, config, replies)
-        except Exception:
-            log.exception("the bot's menu and description may not be what they should be")
+            metrics = Metrics(partial(_gauges, config, attempts, intake, source))
+            observers.append(metrics.attempted)
+            stack.callback(serve(metrics, lambda: source.trouble, *config.metrics).stop)
+        username = await _connect(bot, watchdog)
+        log.info(
+            "@%s, version %s: %d operators, %d instances, configuration from %s",
+            username,
+            __version__,
+            len(config.operators),
+            len(config.instances),
+            config.source,
+        )
+        languages = Languages(config.language, config.timezone)
+        admins = Admins(config, outbox, languages, store)
+        pinning = Pinning(config, attempts, store)
+        presses = Presses(config, languages, pinning, admins, store, outbox)
+        intake.begin(Commands(config, username, languages, pinning, presses, admins, store, outbox).handle)
 
-    presenting = asyncio.create_task(present())
-    try:
-        await polling.run()
-    finally:
-        presenting.cancel()
+        async def present() -> None:
+            await source.fetched.wait()
+            try:
+                await publish(bot, outbox, config, languages)
+            except Exception:
+                log.exception("the bot's menu and description may not be what they should be")
+
+        stack.callback(asyncio.create_task(present()).cancel)
+        await source.run()
+
+
+def _remember(store: Store, attempt: Attempted) -> None:
+    job = attempt.job
+    store.record(
+        Entry(
+            update_id=job.pending.update_id,
+            part=attempt.part,
+            at=time.time(),
+            telegram_id=job.operator.telegram_id,
+            operator=job.operator.name,
+            instance=job.instance,
+            action="pin" if attempt.pin else "unpin",
+            chat=attempt.chat.number,
+            jid=attempt.jid,
+            outcome=attempt.outcome,
+        )
+    )
+
+
+def _gauges(
+    config: Config, attempts: Attempts, intake: Intake, source: Polling | Webhook
+) -> dict[str, dict[str, float]]:
+    budgets = {name: attempts.budgets[instance.token] for name, instance in config.instances.items()}
+    return {
+        "budget_left": {name: budget.left for name, budget in budgets.items()},
+        "waiting": {name: attempts.lanes.held(name) for name in config.instances},
+        "unfinished_updates": {"": len(intake.unfinished)},
+        "last_heard_seconds": {"": asyncio.get_running_loop().time() - source.heard},
+    }
 
 
 async def _connect(bot: Bot, watchdog: Watchdog) -> str:
@@ -143,7 +215,8 @@ async def _connect(bot: Bot, watchdog: Watchdog) -> str:
             return bot.username
 
 
-def _telegram(config: Config, tls: SSLContext) -> Bot:
+def telegram(config: Config, tls: SSLContext) -> Bot:
+    """Build the Bot API's client, whose connections are kept warm."""
     limits = httpx.Limits(max_connections=PLACES, max_keepalive_connections=PLACES, keepalive_expiry=KEEP_ALIVE)
 
     def request() -> HTTPXRequest:
@@ -154,11 +227,12 @@ def _telegram(config: Config, tls: SSLContext) -> Bot:
     return Bot(config.telegram_token, f"{config.api_url}/bot", request=request(), get_updates_request=request())
 
 
-def _http(config: Config, tls: SSLContext) -> httpx.AsyncClient:
+def ryze_http(config: Config, tls: SSLContext) -> httpx.AsyncClient:
+    """Build the client for Ryze, whose connections are kept warm."""
     return httpx.AsyncClient(
         verify=tls,
         timeout=httpx.Timeout(None, connect=min(5.0, config.timeout)),
-        # No maximum: httpcore never takes back the place of a proxy's tunnel whose TLS handshake failed. `PLACES` bounds.
+        # No maximum, `PLACES` bounds: httpcore never takes back a place from a proxy's tunnel whose TLS handshake failed.
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=PLACES, keepalive_expiry=KEEP_ALIVE),
         headers={"User-Agent": f"ryze-pin-bot/{__version__}"},
     )

@@ -33,6 +33,11 @@ _LINKS = (
 _LINK_TEXT = re.compile(r"(?<=[?&])text=[^\s,;&]*", re.IGNORECASE)  # a message in a link, which may hold digits and "+"
 _BETWEEN_CHATS = re.compile(r"[\n,]|;(?![a-z-]+=)|(?<=[0-9)])\s*(?=\(?\+)", re.IGNORECASE)
 _AROUND = " .<>\"'`“”„«»"  # what people leave around a thing they paste
+_IN_TEXT = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:wa\.me/|(?:api|web)\.whatsapp\.com/send)[^\s,;]+|[0-9-]{5,63}@[a-z.]+[a-z]"
+    r"|(?<![\w@.+-])\(?\+?[0-9][0-9() .-]{5,28}[0-9](?![\w@])",
+    re.IGNORECASE,
+)
 _TRUNK_ZERO = re.compile(r"(?<=[0-9)]) *\( ?0 ?\)")  # +44 (0)20 …
 _SECOND_NUMBER = re.compile(r"(?:[0-9][^0-9/]*){10}/ *\(?[0-9]")  # 11 3344-5566/67; +49 30/1234567 is one number
 
@@ -48,6 +53,7 @@ class ChatProblem(StrEnum):
     TOO_LONG_NUMBER = "too_long_number"  # more than 15 digits: maybe a group's id without @g.us
     UNKNOWN_DOMAIN = "unknown_domain"  # x@y with a y that is not WhatsApp's
     BAD_JID = "bad_jid"  # a known domain, but no digits before the @
+    TOO_MANY = "too_many"  # more chats than one message may have
     AMBIGUOUS = "ambiguous"  # valid in two countries
 
 
@@ -150,6 +156,44 @@ def parse_chat(text: str, region: str | None) -> Chat:
             raise ChatError(ChatProblem.COUNTRY_CODE, _digits(tel["number"]))
         piece = unquote(tel["number"])
     return _phone(piece, region, international=False)
+
+
+def parse_contact(number: str, region: str | None) -> Chat:
+    """Read the number of a contact card, which Telegram often writes internationally, but without its "+".
+
+    Raises:
+        ChatError: as `parse_chat` does.
+
+    """
+    try:
+        return parse_chat(number, region)
+    except AmbiguousChat:
+        raise
+    except ChatError:
+        return parse_chat(f"+{number.lstrip('+')}", region)
+
+
+def find_chats(text: str, region: str | None) -> list[Chat]:
+    """Find the chats in a text that people wrote for one another, each once.
+
+    Raises:
+        AmbiguousChat: one of them is valid in two countries.
+
+    """
+    try:
+        return [parse_chat(text, region)]
+    except AmbiguousChat:
+        raise
+    except ChatError:
+        found = dict[Chat, None]()
+    for candidate in _IN_TEXT.findall(_clean(text[:_LONGEST])):
+        try:
+            found[parse_chat(candidate, region)] = None
+        except AmbiguousChat:
+            raise
+        except ChatError:
+            continue
+    return list(found)
 
 
 def _clean(text: str) -> str:

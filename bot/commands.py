@@ -8,29 +8,31 @@ import logging
 import re
 import secrets
 from collections import OrderedDict
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from telegram.error import TelegramError
-
 from bot.access import Denied, Reason, identify
-from bot.buttons import Press, instance_hash, unpack
-from bot.chats import AmbiguousChat, ChatError, parse_chat
+from bot.lists import history, pins
 from bot.replies import Answer, clean, shorten
 from bot.throttle import Throttle
 
 if TYPE_CHECKING:
-    from telegram import CallbackQuery, Message, Update, User
+    from collections.abc import Awaitable, Callable
 
-    from bot.attempts import Attempts
+    from telegram import Message, Update, User
+
+    from bot.admins import Admins
     from bot.config import Config, Operator
     from bot.intake import Pending
+    from bot.languages import Languages
     from bot.outbox import Outbox
+    from bot.pinning import Pinning
+    from bot.presses import Presses
     from bot.replies import Replies
+    from bot.store import Store
 
 log = logging.getLogger(__name__)
 
-COMMANDS = frozenset({"pin", "unpin", "start", "help", "id"})
+COMMANDS = frozenset({"pin", "unpin", "pins", "history", "start", "help", "id"})
 REMEMBERED_TEXTS = 1000  # of operators' latest commands, to tell a change of the text from another edit
 _COMMAND = re.compile(r"/([A-Za-z0-9_]+)(?:@([A-Za-z0-9_]+))?(?!\S)(.*)", re.DOTALL)
 _ALMOST = re.compile(r"(/?)(un)?pin(?![A-Za-z])[\s:]*(.*)", re.DOTALL | re.IGNORECASE)
@@ -48,22 +50,34 @@ _NOTES = (
 class Commands:
     """Answers updates. `handle` never raises, whatever happens inside."""
 
-    def __init__(self, config: Config, username: str, attempts: Attempts, outbox: Outbox, replies: Replies) -> None:
+    def __init__(
+        self,
+        config: Config,
+        username: str,
+        languages: Languages,
+        pinning: Pinning,
+        presses: Presses,
+        admins: Admins,
+        store: Store,
+        outbox: Outbox,
+    ) -> None:
         self._config = config
         self._username = username.lower()
-        self._attempts = attempts
+        self._languages = languages
+        self._pinning = pinning
+        self._presses = presses
+        self._admins = admins
+        self._store = store
         self._outbox = outbox
-        self._replies = replies
         self._refusals = Throttle(per_key=3, overall=10)  # a minute, and so the next
         self._denials = Throttle(per_key=3, overall=10)
         self._texts: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._instances = {instance_hash(name): name for name in config.instances}
 
     async def handle(self, update: Update, pending: Pending) -> None:
         """Answer one update, exactly once if it wants an answer; what goes wrong inside becomes an apology."""
         try:
             if update.callback_query:
-                await self._press(update.callback_query, pending)
+                await self._presses.press(update.callback_query, pending)
             elif update.message or update.edited_message:
                 await self._message(update, pending)
         except (Exception, asyncio.CancelledError) as error:
@@ -87,52 +101,46 @@ class Commands:
             await self._deny(message, denied, command)
             return
         self._text_changed(message)
+        replies = self._languages.of(operator, message.from_user)
         if command in ("pin", "unpin"):
-            await self._pin(message, operator, pending, rest, pin=command == "pin")
+            await self._pin(message, operator, pending, rest, replies, pin=command == "pin")
+        elif command in ("pins", "history"):
+            await self._list(message, operator, rest, replies, pins if command == "pins" else history)
         elif command in ("help", "start"):
-            await self._say(message, self._replies.say("help", instance=operator.instance))
+            instances = ", ".join(operator.instances)
+            await self._say(message, replies.say("help", instance=instances, example=replies.plain("example")))
         elif command == "id":
-            await self._say(message, self._replies.say("id", telegram_id=operator.telegram_id))
+            await self._say(message, replies.say("id", telegram_id=operator.telegram_id))
         elif private:
-            await self._say(message, self._hint(message, command))
+            offer = self._pinning.offer(message, operator, replies) if command is None else None
+            await self._answer(message, offer or Answer(self._hint(message, command, replies)))
 
-    async def _pin(self, message: Message, operator: Operator, pending: Pending, typed: str, *, pin: bool) -> None:
-        instance = operator.instance
-        try:
-            chat = parse_chat(typed, self._config.region)
-        except AmbiguousChat as two:
-            await self._outbox.reply(message, self._replies.which_reading(two, instance, pin=pin), operator.telegram_id)
-        except ChatError as problem:
-            await self._outbox.reply(message, self._replies.no_chat(problem, instance, pin=pin), operator.telegram_id)
-        else:
-            press = Press(pin, instance_hash(instance), chat, operator.telegram_id)
-            async with self._attempts.attempt(press, operator, instance, pending, message, sent=message.date) as answer:
-                await self._outbox.reply(message, answer, operator.telegram_id)
-
-    async def _press(self, query: CallbackQuery, pending: Pending) -> None:
-        press = unpack(query.data or "")
-        operator = None if query.from_user.is_bot else self._config.operators.get(query.from_user.id)
-        instance = press and self._instances.get(press.instance_hash)
-        if operator is None:
-            refusal = "press_stranger"
-        elif press is None or query.message is None:
-            refusal = "press_unknown"
-        elif instance is None or instance not in operator.instances:
-            refusal = "press_other_instance"
-        elif press.owner not in (None, operator.telegram_id):
-            refusal = "press_other_operator"
-        else:
-            confirmed = asyncio.create_task(self._answer_query(query))
-            message = query.message
-            async with self._attempts.attempt(press, operator, instance, pending, message) as answer:
-                by = f"\n{self._replies.say('pressed_by', name=operator.name)}"
-                said = answer if message.chat.type == "private" else replace(answer, text=answer.text + by)
-                await self._outbox.edit(message, said, operator.telegram_id)
-            await confirmed
+    async def _pin(
+        self, message: Message, operator: Operator, pending: Pending, typed: str, replies: Replies, *, pin: bool
+    ) -> None:
+        asked = await self._pinning.asked(message, operator, pending, typed, replies, pin=pin)
+        if isinstance(asked, Answer):
+            await self._answer(message, asked)
             return
-        if operator or self._denials.allow(query.from_user.id):
-            log.info("denied a button: %s, sender %s", refusal, query.from_user.id)
-        await self._answer_query(query, self._replies.plain(refusal))
+        async with asked as done:
+            told = await self._admins.hear(done.attempted)
+            await self._answer(message, replies.with_admin(done.answer) if told else done.answer)
+
+    async def _list(
+        self,
+        message: Message,
+        operator: Operator,
+        typed: str,
+        replies: Replies,
+        listed: Callable[[Store, str, Replies], Awaitable[Answer]],
+    ) -> None:
+        instance = next((name for name in operator.instances if name.casefold() == typed.casefold()), None)
+        if message.chat.type != "private":
+            await self._say(message, replies.say("in_private", username=self._username))
+        elif typed and instance is None:
+            await self._say(message, replies.not_yours(typed, operator.instances))
+        else:
+            await self._answer(message, await listed(self._store, instance or operator.instance, replies))
 
     async def _deny(self, message: Message, denied: Denied, command: str | None) -> None:
         sender = message.from_user
@@ -146,21 +154,29 @@ class Commands:
             return
         if denied.operator:
             changed = self._text_changed(message)
+            replies = self._languages.of(denied.operator, sender)
             if ours and (denied.reason is not Reason.EDITED or changed):
-                await self._say(message, self._replies.say(denied.reason))
+                await self._say(message, replies.say(denied.reason))
             elif not ours and denied.reason in (Reason.FORWARDED, Reason.VIA_BOT):
-                await self._say(message, self._hint(message, command))
+                # A forwarded contact or number does nothing by itself: only a tap on what is offered for it acts.
+                offer = self._pinning.offer(message, denied.operator, replies) if command is None else None
+                await self._answer(message, offer or Answer(self._hint(message, command, replies)))
         elif denied.reason is Reason.STRANGER:
-            key = "id" if command == "id" else "stranger"
-            if self._refusals.allow((sender.id, key)):
-                entry = self._entry(sender) if key == "stranger" else ""
-                await self._say(message, self._replies.say(key, telegram_id=sender.id) + entry)
+            await self._refuse(message, sender, "id" if command == "id" else "stranger")
 
-    def _entry(self, stranger: User) -> str:
-        """Write the stranger down as the configuration has operators, indented as its example is."""
+    async def _refuse(self, message: Message, stranger: User, key: str) -> None:
+        if not self._refusals.allow((stranger.id, key)):
+            return
+        replies = self._languages.of(None, stranger)
+        if key == "id":
+            await self._say(message, replies.say("id", telegram_id=stranger.id))
+            return
+        # As the configuration has operators, indented as its example is.
         name = clean(shorten(stranger.full_name, 64)).strip() or str(stranger.id)
         name = json.dumps(name.replace("${", "$${"), ensure_ascii=False)  # nobody's name becomes a variable's value
-        return f"\n<pre>{self._replies.say('stranger_entry', telegram_id=stranger.id, name=name)}</pre>"
+        entry = replies.plain("stranger_entry", telegram_id=stranger.id, name=name)
+        await self._say(message, replies.say("stranger", telegram_id=stranger.id, entry=entry))
+        await self._admins.request(stranger, entry)
 
     def _command(self, message: Message) -> tuple[str | None, str]:
         """The command's name and what follows it: None if the text is none, "" if it is for another bot."""
@@ -180,35 +196,34 @@ class Commands:
             self._texts.popitem(last=False)
         return changed
 
-    def _hint(self, message: Message, command: str | None) -> str:
-        example = self._replies.plain("example")
+    @staticmethod
+    def _hint(message: Message, command: str | None, replies: Replies) -> str:
+        example = replies.plain("example")
         if command == "":
-            return self._replies.say("hint_other_bot", example=example)
+            return replies.say("hint_other_bot", example=example)
         almost = _ALMOST.match(message.text or "")
         if not almost:
-            return self._replies.say("hint_unknown")
+            return replies.say("hint_unknown")
         rest = shorten(almost[3], 40) if any(c.isdigit() for c in almost[3]) else example
         command = (almost[2] or "").lower() + "pin"
-        return self._replies.say("hint_space" if almost[1] else "hint_slash", command=command, rest=rest)
+        return replies.say("hint_space" if almost[1] else "hint_slash", command=command, rest=rest)
 
     async def _say(self, message: Message, text: str) -> None:
-        assert message.from_user is not None  # noqa: S101 - nobody else is answered
-        await self._outbox.reply(message, Answer(text), message.from_user.id)
+        await self._answer(message, Answer(text))
 
-    async def _answer_query(self, query: CallbackQuery, text: str | None = None) -> None:
-        try:
-            await self._outbox.patiently(lambda: query.answer(text, show_alert=bool(text)), patience=10)
-        except TelegramError as error:  # it lives for a short while only, and nothing depends on it
-            log.debug("a button's press could not be confirmed: %s", error)
+    async def _answer(self, message: Message, answer: Answer) -> None:
+        assert message.from_user is not None  # noqa: S101 - nobody else is answered
+        await self._outbox.reply(message, answer, message.from_user.id)
 
     async def _apologise(self, update: Update, reference: str) -> None:
-        text = self._replies.say("failed_inside", reference=reference)
         try:
             query, person = update.callback_query, update.effective_user
             message = query.message if query else update.message
+            operator = self._config.operators.get(person.id) if person else None
             if query:
-                await self._answer_query(query)
-            if message and person and person.id in self._config.operators:
+                await self._presses.confirm(query)
+            if message and operator and person:
+                text = self._languages.of(operator, person).say("failed_inside", reference=reference)
                 await self._outbox.reply(message, Answer(text), person.id)
         except Exception:
             log.exception("reference %s: the apology failed too", reference)

@@ -49,6 +49,7 @@ _MIGRATIONS = (
             PRIMARY KEY (update_id, part)
         )
         """,
+        "CREATE TABLE pin_bot_requests (telegram_id BIGINT PRIMARY KEY, at DOUBLE PRECISION NOT NULL)",
         "CREATE INDEX pin_bot_attempts_at ON pin_bot_attempts (at)",
         "CREATE INDEX pin_bot_attempts_instance_at ON pin_bot_attempts (instance, at)",
     ),
@@ -142,6 +143,13 @@ class Database:
         cursor = self._connected().cursor()
         cursor.execute(self._sql(query), values)
         return [Entry(*row) for row in cursor.fetchall()]
+
+    def request(self, telegram_id: int) -> bool:
+        """Note that a stranger asked to be let in, and tell whether it is for the first time."""
+        with self._transaction() as cursor:
+            note = "INSERT INTO pin_bot_requests VALUES (:telegram_id, :at) ON CONFLICT (telegram_id) DO NOTHING"
+            cursor.execute(self._sql(note), {"telegram_id": telegram_id, "at": time.time()})
+            return cursor.rowcount == 1
 
     def delete(self, doomed: Callable[[list[tuple[str, str | None]]], list[tuple[str, str | None]]]) -> int:
         """Delete the entries of those (chat, JID) that `doomed` chooses of all there are, and tell how many."""

@@ -23,7 +23,7 @@ class Lanes:
         return len(self._queues[instance]) if instance in self._queues else 0
 
     @asynccontextmanager
-    async def turn(self, instance: str) -> AsyncIterator[None]:
+    async def turn(self, instance: str, patience: float | None = None) -> AsyncIterator[None]:
         """Wait for the instance's earlier commands, then hold its lane.
 
         The place in the queue is taken before anything is awaited, so the order of the calls is the order of the turns.
@@ -33,7 +33,8 @@ class Lanes:
         queue.append(mine)
         try:
             if queue[0] is not mine:
-                await mine
+                async with asyncio.timeout(patience):
+                    await mine
             yield
         finally:
             first = queue[0] is mine

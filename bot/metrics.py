@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from bot.attempts import Done
+    from bot.attempts import Attempted
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120)
 
@@ -50,12 +50,13 @@ class Metrics(Collector):
         Info("ryze_pin_bot_build", "What is running", registry=self.registry).info({"version": __version__})
         self.registry.register(self)
 
-    def attempted(self, done: Done) -> None:
+    def attempted(self, attempt: Attempted) -> None:
         """Count an attempt whose answer was sent."""
-        self._commands.labels(done.action, done.instance, done.outcome).inc()
-        self._answer.observe(done.seconds)
-        if done.ryze_seconds is not None:
-            self._call.observe(done.ryze_seconds)
+        action = "pin" if attempt.pin else "unpin"
+        self._commands.labels(action, attempt.job.instance, attempt.outcome).inc()
+        self._answer.observe(attempt.seconds)
+        if attempt.ryze_seconds is not None:
+            self._call.observe(attempt.ryze_seconds)
 
     def collect(self) -> Iterable[Metric]:
         """Look the gauges up."""

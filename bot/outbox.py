@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
@@ -94,6 +93,16 @@ class Outbox:
                 return
         await self.reply(message, answer, person)
 
+    async def send(self, person: int, answer: Answer) -> None:
+        """Send a person a message that answers none of theirs.
+
+        Raises:
+            TelegramError: it could not be delivered.
+
+        """
+        async with self._in_order(person):
+            await self._send(person, answer)
+
     async def patiently(self, call: Callable[[], Awaitable[_T]], patience: float = PATIENCE) -> _T:
         """Make a call to Telegram, again and again while a refusal may pass or the outcome is unknown.
 
@@ -153,10 +162,8 @@ def topic(message: MaybeInaccessibleMessage) -> int | None:
 
 def seconds(flood: RetryAfter) -> float:
     """How long Telegram asks to be left alone."""
-    pause: object = flood.retry_after  # as it came, whatever its type
-    if isinstance(pause, timedelta):
-        return pause.total_seconds()
-    return float(pause) if isinstance(pause, int | float) else 1.0
+    pause = flood.retry_after
+    return float(pause) if isinstance(pause, int) else pause.total_seconds()
 
 
 def _keyboard(answer: Answer) -> InlineKeyboardMarkup | None:

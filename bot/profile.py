@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from telegram import BotCommand, BotCommandScopeChat, BotCommandScopeDefault
@@ -14,17 +15,18 @@ if TYPE_CHECKING:
     from telegram import Bot
 
     from bot.config import Config
+    from bot.languages import Languages
     from bot.outbox import Outbox
     from bot.replies import Replies
 
 log = logging.getLogger(__name__)
 
+FOR_OPERATORS = ("pin", "unpin", "pins", "history", "help")
+FOR_EVERYBODY = ("start", "id")
 
-async def publish(bot: Bot, outbox: Outbox, config: Config, replies: Replies) -> None:
+
+async def publish(bot: Bot, outbox: Outbox, config: Config, languages: Languages) -> None:
     """Set the menus and the description; a refusal, as of an operator who never pressed Start, is one line of log."""
-
-    def menu(*names: str) -> list[BotCommand]:
-        return [BotCommand(name, replies.plain(f"menu_{name}")) for name in names]
 
     async def attempt(what: str, call: Callable[[], Awaitable[bool]]) -> None:
         try:
@@ -32,11 +34,22 @@ async def publish(bot: Bot, outbox: Outbox, config: Config, replies: Replies) ->
         except TelegramError as error:
             log.info("Telegram did not take %s: %s", what, error)
 
-    await attempt("the short description", lambda: bot.set_my_short_description(replies.plain("short_description")))
-    await attempt("the menu", lambda: bot.set_my_commands(menu("start", "id"), BotCommandScopeDefault()))
-    for operator in config.operators:
-        scope = BotCommandScopeChat(operator)
-        await attempt(
-            f"the menu of operator {operator}",
-            lambda scope=scope: bot.set_my_commands(menu("pin", "unpin", "help"), scope),  # type: ignore[misc]
-        )
+    def menu(replies: Replies, names: tuple[str, ...]) -> list[BotCommand]:
+        return [BotCommand(name, replies.plain(f"menu_{name}")) for name in names]
+
+    # Telegram shows a language's own texts to who has it, and those without a language to everybody else.
+    default = languages.of(None)
+    in_languages: dict[str | None, Replies] = {None: default}
+    if not config.language:
+        in_languages.update(languages.by_code)
+    for code, replies in in_languages.items():
+        description = replies.plain("short_description")
+        await attempt("the description", partial(bot.set_my_short_description, description, code))
+        commands = menu(replies, FOR_EVERYBODY)
+        await attempt("the menu", partial(bot.set_my_commands, commands, BotCommandScopeDefault(), code))
+    for operator in config.operators.values():
+        scope = BotCommandScopeChat(operator.telegram_id)
+        own: dict[str | None, Replies] = {None: languages.of(operator)} if operator.language else in_languages
+        for code, replies in own.items():
+            what = f"the menu of operator {operator.telegram_id}"
+            await attempt(what, partial(bot.set_my_commands, menu(replies, FOR_OPERATORS), scope, code))

@@ -110,8 +110,8 @@ class RyzeClient:
                 "Accept-Encoding": "identity",
             },
             content=body,
-            # It counts twice, for TCP and for TLS. A TLS handshake through a proxy that the deadline cancels, instead of
-            # ending before it, would keep its socket.
+            # Counts twice, for TCP and for TLS: a handshake through a proxy that the deadline cancels, instead of it
+            # ending by itself before, keeps its socket.
             timeout=httpx.Timeout(None, connect=min(CONNECT, left * 0.45)),
         )
         response = await self._http.send(request, stream=True, follow_redirects=False)

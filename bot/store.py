@@ -82,6 +82,12 @@ class Store:
             return 0
         return await self._recorder.ask(partial(self._database.delete, partial(_of_number, number)))
 
+    async def first_request(self, telegram_id: int) -> bool:
+        """Note that a stranger asked to be let in, and tell whether for the first time; True if nothing is kept."""
+        if self._recorder is None or not self._database.keep:
+            return True
+        return await self._recorder.ask(partial(self._database.request, telegram_id))
+
     async def close(self) -> None:
         """Write what waits, for two seconds at most."""
         if self._recorder:

@@ -1,33 +1,34 @@
 """Updates pushed by Telegram: the same intake behind HTTP. 200 is said only once an update was handled.
 
-Source: the Bot API's setWebhook, and tdlib/telegram-bot-api's `WebhookActor`, which sends an update again until it gets a
-2xx, and a chat's next one only then.
+Source: the Bot API's setWebhook, and tdlib/telegram-bot-api's `WebhookActor`, which sends an update again until it gets
+a 2xx, and a chat's next one only then.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import json
 import logging
+import re
 from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from telegram.error import BadRequest, TelegramError
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from bot.intake import ALLOWED_UPDATES
+from bot.outbox import PATIENCE, Outbox
 
 if TYPE_CHECKING:
-    from urllib.parse import SplitResult
-
     from telegram import Bot
 
+    from bot.config import Webhook as Settings
     from bot.intake import Intake
-    from bot.outbox import Outbox
+    from bot.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -37,56 +38,58 @@ MOST_BODY = 1024 * 1024  # bytes of an update
 MOST_REFUSED_BODY = 128 * 1024 * 1024
 REMEMBERED = 10_000  # ids of updates that were handled
 MAX_CONNECTIONS = 100
+HEARTBEAT = 10.0  # seconds
 
 
 class WebhookRefused(Exception):
     """Telegram does not take the address as a webhook."""
 
 
-def derived_secret(telegram_token: str) -> str:
-    """A secret that every process with this token derives alike, and nobody without it."""
-    return hmac.new(telegram_token.encode(), b"webhook secret token", hashlib.sha256).hexdigest()
-
-
 class Webhook:
-    """Listens for Telegram, and tells it where."""
+    """Listens for Telegram, and tells it where.
 
-    def __init__(self, bot: Bot, intake: Intake, url: SplitResult, secret: str) -> None:
+    `heard` is when Telegram last called (the loop's time); `trouble` says why no update can be taken now, or is "".
+    """
+
+    def __init__(self, bot: Bot, intake: Intake, outbox: Outbox, watchdog: Watchdog, settings: Settings) -> None:
         self._bot = bot
         self._intake = intake
-        self._url = url
-        self._secret = secret
+        self._outbox = outbox
+        self._watchdog = watchdog
+        self._settings = settings
         self._handled: OrderedDict[int, None] = OrderedDict()
-        self.heard = asyncio.get_running_loop().time()  # when Telegram last called
-        self.trouble = "starting"  # why no update can be taken now; "" if one can
+        self.fetched = asyncio.Event()  # set when Telegram knows where to push
+        self.heard = asyncio.get_running_loop().time()
+        self.trouble = "starting"
         routes = [
             (r"/healthz", _Health, {"webhook": self}),
-            (self._url.path or "/", _Update, {"webhook": self, "secret": secret.encode()}),
+            (re.escape(urlsplit(settings.url).path or "/"), _Update, {"webhook": self, "secret": settings.secret}),
         ]
         application = Application(routes, default_handler_class=_Nothing, log_function=lambda _: None)  # type: ignore[arg-type]
         self._server = HTTPServer(
             application, max_body_size=MOST_REFUSED_BODY, body_timeout=60, idle_connection_timeout=120
         )
 
-    def listen(self, port: int) -> None:
-        """Open the port; updates are answered 503 until `publish` has run."""
-        self._server.listen(port)
-        log.info("listening on port %d", port)
+    def listen(self) -> None:
+        """Open the port; updates are answered 503 until `run` is called."""
+        self._server.listen(self._settings.port)
+        log.info("listening on port %d", self._settings.port)
 
-    async def publish(self, outbox: Outbox) -> None:
-        """Have Telegram send updates here; what is pending comes too.
+    async def run(self) -> None:
+        """Have Telegram push updates here, what is pending too, until cancelled.
 
         Raises:
             WebhookRefused: Telegram will not.
 
         """
         self.trouble = ""
-        while True:
+        while not self.fetched.is_set():
+            self._watchdog.alive(pause=PATIENCE)
             try:
-                await outbox.patiently(
+                await self._outbox.patiently(
                     lambda: self._bot.set_webhook(
-                        self._url.geturl(),
-                        secret_token=self._secret,
+                        self._settings.url,
+                        secret_token=self._settings.secret,
                         max_connections=MAX_CONNECTIONS,
                         allowed_updates=ALLOWED_UPDATES,
                         drop_pending_updates=False,
@@ -97,13 +100,16 @@ class Webhook:
             except TelegramError as error:
                 log.warning("the webhook is not set yet: %s", error)
             else:
-                log.info("Telegram sends updates to %s", self._url.netloc)
-                return
+                self.fetched.set()
+        log.info("Telegram pushes updates to %s", urlsplit(self._settings.url).netloc)
+        while True:  # Telegram calls when it has something; that the loop gets to here is all there is to watch
+            self._watchdog.alive()
+            await asyncio.sleep(HEARTBEAT)
 
-    async def close(self) -> None:
-        """Take no further connection, and let the answers out that are due."""
-        self.trouble = "stopping"
+    async def confirm(self) -> None:
+        """Take nothing more, and let the answers out that are due; called once, after the intake finished."""
         self._server.stop()
+        await asyncio.sleep(0.1)  # the answers are written as soon as their handlers are resumed
         await self._server.close_all_connections()
 
     async def take(self, raw: dict[str, Any]) -> bool:
@@ -115,7 +121,7 @@ class Webhook:
         if pending.task:
             await asyncio.wait([pending.task])
         self._intake.known.pop(update_id, None)
-        if pending.task and pending.task.cancelled():
+        if not pending.finished:
             return False
         self._handled[update_id] = None
         if len(self._handled) > REMEMBERED:
@@ -148,9 +154,9 @@ class _Health(_Nothing):
 
 @stream_request_body
 class _Update(_Nothing):
-    def initialize(self, webhook: Webhook, secret: bytes) -> None:
+    def initialize(self, webhook: Webhook, secret: str) -> None:
         self._webhook = webhook
-        self._secret = secret
+        self._secret = secret.encode()
         self._body = bytearray()
 
     def prepare(self) -> None:

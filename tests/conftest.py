@@ -35,6 +35,7 @@ class Stage:
             "telegram": {"api_url": telegram.url},
             "ryze": {"base_url": ryze.url, "timeout": 12},
             "region": "BR",
+            "state": str(folder / "state.sqlite3"),
             "instances": {name: {"token": instance.token} for name, instance in ryze.instances.items()},
             "operators": [
                 {"telegram_id": ANA, "name": "Ana", "instance": "sales"},

@@ -215,7 +215,7 @@ async def test_200_commands_survive_8_restarts_at_random(host: Host) -> None:
 
 
 async def test_two_processes_that_overlap_in_a_deploy_do_not_do_the_work_twice(host: Host) -> None:
-    """21 pins and unpins of one chat in turn: all are answered, the last one holds, and hardly any is answered twice."""
+    """21 pins and unpins of one chat: all are answered, the last one holds, and hardly any is answered twice."""
     host.ryze.delay = 0.25
     old = await host.start()
     await host.polls()
@@ -305,7 +305,7 @@ async def test_sigterm_again_and_again_loses_nothing(host: Host, gap: float) -> 
     message = host.telegram.message(ANA, "/pin +5511999999999")
     await host.telegram.wait_for(lambda: host.ryze.calls, what="the call")
     while process.returncode is None:
-        process.send_signal(signal.SIGTERM)
+        os.kill(process.pid, signal.SIGTERM)  # unlike `send_signal`, leaves it to asyncio to learn of the end
         await asyncio.sleep(gap)
     assert process.returncode == 0
     assert host.answered() == {key(message): 1}
@@ -341,7 +341,7 @@ async def test_sigterm_while_an_answer_hangs_leaves_the_command_to_the_next_proc
 
 
 async def test_sigterm_in_flood_control(host: Host) -> None:
-    """Told to leave Telegram alone for ten minutes, it neither asks for updates nor answers, and still leaves in time."""
+    """Told to leave Telegram alone for ten minutes, it can neither ask nor answer, and still leaves in time."""
     process = await host.start()
     await host.polls()
     host.telegram.fault("sendMessage", status=429, retry_after=600, times=None)
@@ -433,14 +433,14 @@ async def test_a_configuration_error_ends_the_process_with_status_78(host: Host)
     host.stage.settings["operators"][0]["instance"] = "instance7"
     process = await host.start()
     assert await end(process) == 78
-    assert "instance7" in host.stage.log
+    assert "operators[0].instance: no such instance" in host.stage.log
 
 
 async def test_a_token_that_telegram_rejects_ends_the_process_with_a_clear_line(host: Host) -> None:
     host.telegram.token = "654321:another"
     process = await host.start()
     assert await end(process) == 77
-    assert "ERROR bot.app Telegram rejects the bot's token" in host.stage.log.splitlines()[-1]
+    assert "ERROR bot.app Telegram rejects the bot's token" in host.stage.log
 
 
 async def test_a_token_that_is_rejected_for_a_minute_ends_the_process_with_a_clear_line(host: Host) -> None:
@@ -458,7 +458,7 @@ async def test_a_deaf_process_ends_with_a_line(host: Host) -> None:
     host.telegram.fault("getUpdates", hang=True, times=None)
     host.telegram.close_connections()
     assert await end(process) == 70
-    assert "CRITICAL bot.watchdog an attempt to hear from Telegram has not ended for 3 s" in host.stage.log
+    assert "CRITICAL bot.watchdog an attempt to hear from Telegram has not ended for " in host.stage.log
 
 
 async def test_a_process_that_cannot_reach_telegram_is_not_deaf(host: Host) -> None:
@@ -496,4 +496,4 @@ async def test_a_stop_that_hangs_is_cut_short(host: Host) -> None:
 async def test_an_environment_that_cannot_work_is_told_in_a_line(host: Host, environ: dict[str, Any]) -> None:
     process = await host.start(**environ)
     assert await end(process) == 78
-    assert "the environment's proxy or certificates can't be used" in host.stage.log.splitlines()[-1]
+    assert "ERROR bot.app the environment's proxy or certificates can't be used" in host.stage.log

@@ -1,0 +1,186 @@
+"""From what a person sent to which chats on which instance, and then what is done in the instance's turn."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bot.attempts import Job, NotRun, Result
+from bot.buttons import Action, Press, instance_hash
+from bot.chats import AmbiguousChat, Chat, ChatError, ChatProblem, find_chats, parse_chat, parse_contact
+from bot.replies import UNSURE, Answer, entry_chat
+from bot.store import StoreAway
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from telegram import MaybeInaccessibleMessage, Message
+
+    from bot.attempts import Attempts, Call, Done
+    from bot.config import Config, Operator
+    from bot.intake import Pending
+    from bot.replies import Replies
+    from bot.store import Entry, Store
+
+MOST_CHATS = 10  # in one message
+SHOWN = 5  # chats to choose from
+# What stands in the way of the message's further chats too.
+_HOPELESS = frozenset(
+    {"pin_limit", "token_refused", "token_forbidden", "instance_not_found", "not_connected", "redirected", "throttled"}
+)
+
+
+class Pinning:
+    """Turns commands, presses and what is sent without a command into jobs, or into the question that is open."""
+
+    def __init__(self, config: Config, attempts: Attempts, store: Store) -> None:
+        self._config = config
+        self._attempts = attempts
+        self._store = store
+
+    async def asked(
+        self, message: Message, operator: Operator, pending: Pending, typed: str, replies: Replies, *, pin: bool
+    ) -> Answer | AbstractAsyncContextManager[Done]:
+        """Give the job for a `/pin` or `/unpin`, or the answer to a command that is none yet.
+
+        The chat is what was typed after the command, else what is in the message that the command replies to.
+        """
+        instance, typed, foreign = self._instance(operator, typed)
+        if foreign:
+            return Answer(replies.not_yours(foreign, operator.instances))
+        replied = message.reply_to_message
+        try:
+            if typed:
+                chats, unread = self._typed(typed)
+            elif replied and not replied.forum_topic_created:
+                chats, unread = [self._contained(replied)], ()
+            else:
+                known = await self._known(instance, pin=pin) if message.chat.type == "private" else []
+                return replies.which_chat(known, instance, pin=pin)
+        except AmbiguousChat as two:
+            return replies.which_reading(two, instance, pin=pin)
+        except ChatError as problem:
+            return replies.no_chat(problem, instance, pin=pin)
+        if not chats:
+            return replies.several([], [], unread, instance)
+        action, retry = Action.PIN if pin else Action.UNPIN, None
+        if len(chats) == 1 and not unread:
+            retry = Press(action, instance_hash(instance), chats[0], owner=operator.telegram_id)
+        job = Job(operator, instance, chats, pin, replies, pending, message, retry, message.date)
+        if retry:
+            return self._attempts.run(job, partial(self._one, job))
+        return self._attempts.run(job, partial(self._several, job, unread))
+
+    def pressed(
+        self,
+        press: Press,
+        operator: Operator,
+        instance: str,
+        pending: Pending,
+        message: MaybeInaccessibleMessage,
+        replies: Replies,
+    ) -> AbstractAsyncContextManager[Done]:
+        """Give the job that a button stands for."""
+        pin = press.action is not Action.UNPIN
+        job = Job(operator, instance, [press.chat], pin, replies, pending, message, press)
+        if press.other:
+            return self._attempts.run(job, partial(self._swap, job, press.other))
+        return self._attempts.run(job, partial(self._one, job))
+
+    def offer(self, message: Message, operator: Operator, replies: Replies) -> Answer | None:
+        """Offer to pin or unpin the contact or the one chat that a message is; None if it is neither."""
+        instance = operator.instance
+        try:
+            if message.contact:
+                chats = [parse_contact(message.contact.phone_number, self._config.region)]
+                name = " ".join(filter(None, (message.contact.first_name, message.contact.last_name)))
+                return replies.offer(chats, name, instance)
+            return replies.offer([parse_chat(message.text or "", self._config.region)], "", instance)
+        except AmbiguousChat as two:
+            return replies.offer([chat for _, chat in two.choices], "", instance)
+        except ChatError as problem:
+            return replies.no_chat(problem, instance, pin=True) if message.contact else None
+
+    def _instance(self, operator: Operator, typed: str) -> tuple[str, str, str]:
+        """Split off the instance named first: which one it is, the rest, and a name that is not the operator's."""
+        for name in sorted(operator.instances, key=len, reverse=True):
+            head, rest = typed[: len(name)], typed[len(name) :]
+            if head.casefold() == name.casefold() and (not rest or rest[0].isspace()):
+                return name, rest.strip(), ""
+        first, _, rest = typed.partition(" ")
+        if rest and re.search(r"[^\W\d_]", first) and not re.search(r"[@/:.]", first):
+            with suppress(ChatError):
+                self._typed(rest)
+                return operator.instance, "", first
+        return operator.instance, typed, ""
+
+    def _typed(self, text: str) -> tuple[list[Chat], tuple[str, ...]]:
+        """Read one chat, or several, one a line or separated by commas: those that can be read, those that can't."""
+        pieces = [piece.strip() for piece in re.split(r"[\n,;]", text) if piece.strip()]
+        if len(pieces) < 2:
+            return [parse_chat(text, self._config.region)], ()
+        if len(pieces) > MOST_CHATS:
+            raise ChatError(ChatProblem.TOO_MANY)
+        chats, unread = dict[Chat, None](), []
+        for piece in pieces:
+            try:
+                chats[parse_chat(piece, self._config.region)] = None
+            except ChatError:
+                unread.append(piece)
+        return list(chats), tuple(unread)
+
+    def _contained(self, message: Message) -> Chat:
+        if message.contact:
+            return parse_contact(message.contact.phone_number, self._config.region)
+        chats = find_chats(message.text or message.caption or "", self._config.region)
+        if len(chats) != 1:
+            raise ChatError(ChatProblem.SEVERAL if chats else ChatProblem.WORDS)
+        return chats[0]
+
+    async def _known(self, instance: str, *, pin: bool) -> list[Chat]:
+        try:
+            if pin:
+                return [Chat(number) for number in await self._store.recent_chats(instance, SHOWN)]
+            return [entry_chat(entry) for entry in await self._store.pinned(instance)][:SHOWN]
+        except StoreAway:
+            return []
+
+    async def _one(self, job: Job, call: Call) -> Answer:
+        chat = job.chats[0]
+        pinned: list[Entry] = []
+        result = await call(chat, pin=job.pin)
+        if result.outcome == "pin_limit" and job.message.chat.type == "private":
+            with suppress(StoreAway):
+                pinned = await self._store.pinned(job.instance)
+        return job.replies.result(
+            result, job.instance, [entry for entry in pinned if entry.chat != chat.number][:SHOWN]
+        )
+
+    async def _swap(self, job: Job, other: Chat, call: Call) -> Answer:
+        """Unpin `other`, then pin the chat; if that is definitely refused, pin `other` again."""
+        results = [await call(other, pin=False)]
+        if results[0].error is None:
+            with suppress(NotRun):
+                results.append(await call(job.chats[0], pin=True))
+                if results[1].error and not isinstance(results[1].error, UNSURE):
+                    results.append(await call(other, pin=True))
+        return job.replies.swapped(results, job.chats[0], job.instance)
+
+    @staticmethod
+    async def _several(job: Job, unread: Sequence[str], call: Call) -> Answer:
+        """Do one chat after the other, until one shows that the rest could not succeed either."""
+        results: list[Result] = []
+        for chat in job.chats:
+            try:
+                results.append(await call(chat, pin=job.pin))
+            except NotRun:
+                if not results:
+                    raise
+                break
+            if results[-1].outcome in _HOPELESS:
+                break
+        untried = [chat.display for chat in job.chats[len(results) :]]
+        return job.replies.several(results, untried, unread, job.instance)
