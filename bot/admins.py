@@ -15,7 +15,7 @@ from bot.store import StoreAway
 from bot.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from telegram import User
 
@@ -42,8 +42,8 @@ class Admins:
         self._outbox = outbox
         self._languages = languages
         self._store = store
-        self._incidents: dict[str, tuple[str, bool]] = {}  # instance → what is wrong, and whether an admin was told
-        self._sending: set[asyncio.Task[None]] = set()
+        self._incidents: dict[str, tuple[str, asyncio.Task[bool]]] = {}  # instance → what is wrong, the telling of it
+        self._sending: set[asyncio.Task[bool]] = set()
         self._asked: set[int] = set()  # at most so many more a day
         self._requests = Throttle(per_key=1, overall=REQUESTS, period=DAY)
 
@@ -52,16 +52,21 @@ class Admins:
         told = False
         for attempt in attempted:
             instance, outcome = attempt.job.instance, attempt.outcome
-            known, told = self._incidents.get(instance, ("", False))
-            if outcome in WORKS and known:
+            known, telling = self._incidents.get(instance, ("", None))
+            told = False
+            if outcome in WORKS and telling:
                 del self._incidents[instance]
-                if told:
-                    await self._tell("admin_works_again", instance=instance)
-            elif outcome in INCIDENTS and known != outcome:
-                self._incidents[instance] = (outcome, False)  # two commands at once are one incident
-                told = await self._tell(f"admin_{outcome}", instance=instance, name=attempt.job.operator.name)
-                self._incidents[instance] = (outcome, told)
-        return told and outcome in INCIDENTS
+                if not telling.done() or telling.result():
+                    await self._in_time(self._tell("admin_works_again", instance=instance))
+            elif outcome in INCIDENTS:
+                told = telling is not None and telling.done() and telling.result()
+                # Two commands at once are one incident; one that no admin could be told of is told with the next.
+                if known != outcome or telling is None or (telling.done() and not told):
+                    name = attempt.job.operator.name
+                    telling = self._tell(f"admin_{outcome}", instance=instance, name=name)
+                    self._incidents[instance] = outcome, telling
+                    told = await self._in_time(telling)
+        return told
 
     async def request(self, stranger: User, entry: str) -> None:
         """Pass a stranger's request for access on, with the entry that would let them in; never twice a person."""
@@ -72,25 +77,40 @@ class Admins:
         with suppress(StoreAway):
             first = await self._store.first_request(stranger.id) and first
         if first:
-            await self._tell("admin_request", name=stranger.full_name, entry=entry)
+            await self._in_time(self._tell("admin_request", name=stranger.full_name, entry=entry))
 
-    async def _tell(self, key: str, **fields: object) -> bool:
-        """Send every admin a sentence, and say whether one got it in the time that an answer can wait."""
+    def _tell(self, key: str, **fields: object) -> asyncio.Task[bool]:
+        """Begin to send every admin a sentence; the task is done once one has got it, or none could."""
+        at = time.time()
 
-        async def send(admin: int) -> None:
+        async def send(admin: int) -> bool:
             replies = self._languages.of(self._config.operators.get(admin))
-            text = replies.say(key, when=replies.when(time.time()), **fields)
+            text = replies.say(key, when=replies.when(at), **fields)
             try:
                 await self._outbox.send(admin, Answer(text))
             except TelegramError as error:
                 log.warning("admin %d could not be told: %s", admin, error)
-                raise
+                return False
+            return True
 
-        sending = [asyncio.create_task(send(admin)) for admin in self._config.admins]
-        self._sending.update(sending)
-        for task in sending:
-            task.add_done_callback(self._sending.discard)
-        if not sending:
+        async def any_of(sending: Sequence[asyncio.Task[bool]]) -> bool:
+            for told in asyncio.as_completed(sending):
+                if await told:
+                    return True
             return False
-        done, _ = await asyncio.wait(sending, timeout=TELLING, return_when=asyncio.FIRST_COMPLETED)
-        return any(task.exception() is None for task in done)
+
+        sending = [self._kept(send(admin)) for admin in self._config.admins]
+        return self._kept(any_of(sending))
+
+    def _kept(self, work: Coroutine[None, None, bool]) -> asyncio.Task[bool]:
+        """Begin a task, and hold it until it is done: the event loop alone would let it go."""
+        task = asyncio.create_task(work)
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+        return task
+
+    @staticmethod
+    async def _in_time(telling: asyncio.Task[bool]) -> bool:
+        """Say whether an admin was told in the time that an answer can wait."""
+        done, _ = await asyncio.wait({telling}, timeout=TELLING)
+        return bool(done) and telling.result()

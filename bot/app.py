@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ from bot.watchdog import Watchdog
 from bot.webhook import Webhook, WebhookRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from ssl import SSLContext
 
     from bot.config import Config
@@ -43,15 +43,22 @@ log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PLACES = 32  # commands, and calls to Telegram, at once: httpcore's pool slows with the number of its connections
-KEEP_ALIVE = 300.0  # seconds; httpx's own 5 would cost nearly every command a TLS handshake
+# Kept for minutes: httpx's own 5 s would cost nearly every command a TLS handshake. No maximum, which is for `PLACES` to
+# set: httpcore never takes back the place of a proxy's tunnel whose TLS handshake failed.
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=PLACES, keepalive_expiry=300.0)
 MEETING = 20.0  # seconds for Telegram to say who the bot is
 STOPPING = 19.5  # seconds that a stop may take in all
 WEBHOOK_PATIENCE = 25.0  # seconds that a command may wait, so that an answer comes before Telegram gives up
 TOKEN_REJECTED = 77  # the exit status EX_NOPERM
 ENVIRONMENT_WRONG = 78  # the exit status EX_CONFIG
+PORT_TAKEN = 70  # the exit status EX_SOFTWARE: started again, the bot may get it
 
 # python-telegram-bot's switch for durations as timedeltas; without it every flood-control answer is a warning.
 os.environ["PTB_TIMEDELTA"] = "true"
+
+
+class _NotListening(Exception):
+    """A port can't be had."""
 
 
 async def run(config: Config) -> int:
@@ -80,7 +87,6 @@ async def run(config: Config) -> int:
         source: Polling | Webhook
         if config.webhook:
             source = Webhook(bot, intake, outbox, watchdog, config.webhook)
-            source.listen()
         else:
             source = Polling(bot, intake, watchdog)
         work = asyncio.create_task(_work(config, bot, http, store, outbox, intake, source, watchdog))
@@ -94,6 +100,9 @@ async def run(config: Config) -> int:
         except TokenRejected:
             log.error("Telegram rejects the bot's token: put the one that BotFather gave into TELEGRAM_BOT_TOKEN")  # noqa: TRY400 - the line says it all
             return TOKEN_REJECTED
+        except _NotListening as error:
+            log.error("can't listen on port %s: let nothing else use it, or write another", error)  # noqa: TRY400 - the line says it all
+            return PORT_TAKEN
         except WebhookRefused as error:
             log.error("Telegram refuses the webhook (%s): correct WEBHOOK_URL, or unset it to poll", error)  # noqa: TRY400 - the line says it all
             return ENVIRONMENT_WRONG
@@ -117,13 +126,17 @@ async def _work(
     watchdog: Watchdog,
 ) -> None:
     """Build what handles updates, have them come, and watch over it; `source` is where they come from."""
-    observers: list[Callable[[Attempted], None]] = [partial(_remember, store)]
+    if config.webhook and isinstance(source, Webhook):
+        with _listening(config.webhook.port):
+            source.listen()
+    observers: list[Callable[[Attempted], None]] = []
     attempts = Attempts(
         config,
         bot,
         RyzeClient(http, config.base_url, config.timeout),
         Lanes(PLACES),
         intake.crowded,
+        partial(_remember, store),
         observers,
         WEBHOOK_PATIENCE if config.webhook else None,
     )
@@ -131,9 +144,10 @@ async def _work(
         if config.metrics:
             from bot.metrics import Metrics, serve  # noqa: PLC0415 - a bot that is not watched needs no prometheus-client
 
-            metrics = Metrics(partial(_gauges, config, attempts, intake, source))
+            metrics = Metrics(config.instances, partial(_gauges, config, attempts, intake, source))
             observers.append(metrics.attempted)
-            stack.callback(serve(metrics, lambda: source.trouble, *config.metrics).stop)
+            with _listening(config.metrics[1]):
+                stack.callback(serve(metrics, lambda: source.trouble, *config.metrics).stop)
         username = await _connect(bot, watchdog)
         log.info(
             "@%s, version %s: %d operators, %d instances, configuration from %s",
@@ -153,11 +167,19 @@ async def _work(
             await source.fetched.wait()
             try:
                 await publish(bot, outbox, config, languages)
-            except Exception:
-                log.exception("the bot's menu and description may not be what they should be")
+            except Exception as error:  # noqa: BLE001 - whatever a broken answer makes the library raise, it is cosmetic
+                log.warning("the bot's menu and description may not be what they should be: %r", error)
 
         stack.callback(asyncio.create_task(present()).cancel)
         await source.run()
+
+
+@contextmanager
+def _listening(port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _NotListening(f"{port} ({error.strerror})") from error
 
 
 def _remember(store: Store, attempt: Attempted) -> None:
@@ -217,11 +239,10 @@ async def _connect(bot: Bot, watchdog: Watchdog) -> str:
 
 def telegram(config: Config, tls: SSLContext) -> Bot:
     """Build the Bot API's client, whose connections are kept warm."""
-    limits = httpx.Limits(max_connections=PLACES, max_keepalive_connections=PLACES, keepalive_expiry=KEEP_ALIVE)
 
     def request() -> HTTPXRequest:
         return HTTPXRequest(
-            read_timeout=10.0, write_timeout=10.0, pool_timeout=None, httpx_kwargs={"verify": tls, "limits": limits}
+            read_timeout=10.0, write_timeout=10.0, pool_timeout=None, httpx_kwargs={"verify": tls, "limits": LIMITS}
         )
 
     return Bot(config.telegram_token, f"{config.api_url}/bot", request=request(), get_updates_request=request())
@@ -232,7 +253,6 @@ def ryze_http(config: Config, tls: SSLContext) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         verify=tls,
         timeout=httpx.Timeout(None, connect=min(5.0, config.timeout)),
-        # No maximum, `PLACES` bounds: httpcore never takes back a place from a proxy's tunnel whose TLS handshake failed.
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=PLACES, keepalive_expiry=KEEP_ALIVE),
+        limits=LIMITS,
         headers={"User-Agent": f"ryze-pin-bot/{__version__}"},
     )

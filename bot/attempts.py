@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from bot.budget import Budget
-from bot.outcomes import RateLimited, RyzeError
+from bot.outcomes import RateLimited, Result, RyzeError
 from bot.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -32,21 +32,6 @@ log = logging.getLogger(__name__)
 LATE = timedelta(minutes=10)
 LONGEST_QUEUE = 90.0  # seconds after which a request that waits for the budget is not made
 FULL_LANE = 10  # commands in one lane, from which on a crowded bot takes no more for it
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of one call: `error` is None exactly if Ryze confirmed it, and `jid` is then the chat it found."""
-
-    chat: Chat
-    pin: bool
-    error: RyzeError | None = None
-    jid: str | None = None
-
-    @property
-    def outcome(self) -> str:
-        """Its name in logs, metrics and the history."""
-        return self.error.outcome if self.error else f"{'pin' if self.pin else 'unpin'}ned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +94,8 @@ class Call(Protocol):
 class Attempts:
     """Runs jobs. `crowded` tells whether so many updates are unfinished that a full lane takes no more.
 
-    With `patience` (seconds), waiting for a lane or a budget ends after it: then it is "busy".
+    With `patience` (seconds), waiting for a lane or a budget ends after it: then it is "busy". `remember` gets each
+    attempt as soon as it is over, so that the lane's next command knows of it; `observers` once it was answered.
     """
 
     def __init__(
@@ -119,6 +105,7 @@ class Attempts:
         ryze: RyzeClient,
         lanes: Lanes,
         crowded: Callable[[], bool],
+        remember: Callable[[Attempted], None],
         observers: Sequence[Callable[[Attempted], None]] = (),
         patience: float | None = None,
     ) -> None:
@@ -128,6 +115,7 @@ class Attempts:
         self.lanes = lanes
         self.patience = patience
         self._crowded = crowded
+        self.remember = remember
         self._observers = observers
         self.budgets: defaultdict[str, Budget] = defaultdict(Budget)
 
@@ -179,7 +167,7 @@ class _Turn:
 
     def reason(self) -> str:
         """What is being waited for, in a sentence."""
-        seconds = max(1, round(self._budget.wait_for(self._budget.waiting)))
+        seconds = max(1, round(self._budget.wait_for(max(0, self._budget.waiting - 1))))
         return self.job.replies.say(self._waits_for, chat=self.job.shown, instance=self.job.instance, seconds=seconds)
 
     async def call(self, chat: Chat, *, pin: bool) -> Result:
@@ -244,5 +232,6 @@ class _Turn:
             outcome,
             seconds * 1000,
         )
-        part = len(self.attempted)
-        self.attempted.append(Attempted(self.job, part, pin, chat, outcome, jid, seconds, ryze_seconds))
+        attempted = Attempted(self.job, len(self.attempted), pin, chat, outcome, jid, seconds, ryze_seconds)
+        self.attempted.append(attempted)
+        self._attempts.remember(attempted)

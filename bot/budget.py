@@ -153,10 +153,9 @@ class Budget:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if self._queue:
-            # No wait to be foreseen means that a request under way has to end first, and that wakes too.
-            if delay := self.wait_for():
-                self._timer = asyncio.get_running_loop().call_later(max(delay, 0.001), self._wake)
+        # No wait to be foreseen means that a request under way has to end first, and that wakes too.
+        if self._queue and (delay := self.wait_for()):
+            self._timer = asyncio.get_running_loop().call_later(max(delay, 0.001), self._wake)
 
 
 def _now() -> float:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query")
 CROWDED = 80  # unfinished updates; Telegram shows no more than 100 at a time
 FINISHING = 15.0  # seconds that a stop gives to what has begun
-CANCELLING = 1.0  # seconds that it then gives to the rest
+CANCELLING = 0.5  # seconds that it then gives to the rest
 
 
 @dataclass(eq=False, slots=True)

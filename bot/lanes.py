@@ -37,9 +37,8 @@ class Lanes:
                     await mine
             yield
         finally:
-            first = queue[0] is mine
             queue.remove(mine)
             if not queue:
                 del self._queues[instance]
-            elif first and not queue[0].done():
+            elif not queue[0].done():  # else it runs already, or is cancelled and about to leave
                 queue[0].set_result(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from bot.replies import Replies
@@ -35,4 +36,5 @@ class Languages:
 
 def _nearest(code: str) -> str:
     """Take a code such as "pt" or "es-419" for the language of that family."""
-    return next((language for language in LANGUAGES if language[:2] == code[:2].lower()), LANGUAGES[0])
+    family = re.split("[-_]", code.lower())[0]  # not its first letters: "est" is no Spanish
+    return next((language for language in LANGUAGES if language[:2] == family), LANGUAGES[0])

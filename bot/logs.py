@@ -10,7 +10,7 @@ from typing import TextIO
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
-CHATTY = ("httpx", "httpcore", "telegram")  # libraries that tell, below WARNING, of every request or poll
+CHATTY = ("httpx", "httpcore", "telegram", "tornado")  # libraries that tell, below WARNING, of every request or poll
 # It shows every answer that is no JSON, as an outage's HTML page, with a traceback; its caller says what went wrong.
 BROKEN = "telegram.request.BaseRequest"
 _SHAPE = r"bot\d+(?::|%3A)[\w-]+|\d+(?::|%3A)[\w-]{30,}"  # of a bot's token, also one that is not in `secrets`

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import httpx
-from telegram.error import InvalidToken, TelegramError
+from telegram.error import BadRequest, Forbidden, InvalidToken
 
 from bot import app
+from bot.chats import ChatError, parse_chat
 from bot.logs import masker
 from bot.store import Entry, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from telegram import Bot
+
     from bot.config import Config
 
 MOST_ENTRIES = 1_000_000
+PATIENCE = 60.0  # seconds for Telegram to say all that it is asked
+USAGE = 2  # the exit status that argparse has for it
 
 
 async def forget(config: Config, number: str) -> int:
     """Remove a number from what the bot remembers, and give the exit status."""
+    try:
+        number = parse_chat(number, config.region).number
+    except ChatError:
+        if "@" not in number:  # else maybe a device's JID, which is kept with its suffix
+            print("not a number: write it as +, country code and digits, or as a chat's JID", file=sys.stderr)
+            return USAGE
     async with _store(config) as store:
         count = await store.forget(number)
-    print(f"{count} attempts removed")
+    print(f"attempts removed: {count}")
     return 0
 
 
@@ -41,6 +53,8 @@ async def history(config: Config, since: float | None, instance: str | None, *, 
         {**asdict(entry), "at": datetime.fromtimestamp(entry.at, config.timezone).isoformat(timespec="seconds")}
         for entry in entries
     ]
+    if not rows:
+        print("no attempts found", file=sys.stderr)
     if as_csv:
         table = csv.DictWriter(sys.stdout, [field.name for field in fields(Entry)])
         table.writeheader()
@@ -52,42 +66,60 @@ async def history(config: Config, since: float | None, instance: str | None, *, 
 
 async def check_live(config: Config) -> int:
     """Ask Telegram who the bot is and who has started it, and reach Ryze's host; changes nothing anywhere."""
-    tls = httpx.create_ssl_context()
-    bot = app.telegram(config, tls)
-    mask, status = masker(config.secrets), 0
+    mask = masker(config.secrets)
     try:
-        me = await bot.get_me()
-        print(f"Telegram: the bot is @{me.username}")
-        for operator in config.operators.values():
-            try:
-                await bot.get_chat(operator.telegram_id)
-            except TelegramError:
-                print(f"Operator {operator.name}: has not pressed Start yet; they find the bot at @{me.username}")
-                status = 1
-            else:
-                print(f"Operator {operator.name}: has started the bot")
+        tls = httpx.create_ssl_context()
+        bot, http = app.telegram(config, tls), app.ryze_http(config, tls)
+    except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
+        print(f"The environment's proxy or certificates can't be used: {mask(str(error))}")
+        return app.ENVIRONMENT_WRONG
+    try:
+        async with asyncio.timeout(PATIENCE):
+            status = 0 if await _ask_telegram(config, bot) else 1
     except InvalidToken:
         print("Telegram: rejects TELEGRAM_BOT_TOKEN; put in the one that BotFather gave")
         status = 1
-    except TelegramError as error:
-        print(f"Telegram: can't be reached ({mask(str(error))})")
+    except Exception as error:  # noqa: BLE001 - the library raises anything on an answer that is not of the Bot API's shape
+        print(f"Telegram: can't be reached ({mask(_described(error))})")
         status = 1
     finally:
         await bot.shutdown()
-    async with app.ryze_http(config, tls) as http:
-        try:
-            answer = await http.get(config.base_url)
-        except httpx.HTTPError as error:
-            print(f"Ryze: {config.base_url} can't be reached ({type(error).__name__}: {error})")
-            status = 1
-        else:
+    try:
+        async with asyncio.timeout(config.timeout), http, http.stream("GET", config.base_url) as answer:
             print(f"Ryze: {config.base_url} answers (HTTP {answer.status_code}); no token was sent")
+    except Exception as error:  # noqa: BLE001 - httpx lets through what ssl, idna and anyio raise
+        print(f"Ryze: {config.base_url} can't be reached ({mask(_described(error))})")
+        status = 1
     return status
+
+
+async def _ask_telegram(config: Config, bot: Bot) -> bool:
+    """Print what Telegram knows, and tell whether everybody has started the bot."""
+    await bot.initialize()
+    print(f"Telegram: the bot is @{bot.username}")
+    people = {admin: f"Admin {admin}" for admin in config.admins}
+    people |= {operator.telegram_id: f"Operator {operator.name}" for operator in config.operators.values()}
+    all_started = True
+    for person, name in people.items():
+        try:
+            await bot.get_chat(person)
+        except (BadRequest, Forbidden):
+            print(f"{name}: has not pressed Start yet; they find the bot at @{bot.username}")
+            all_started = False
+        else:
+            print(f"{name}: has started the bot")
+    return all_started
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 @asynccontextmanager
 async def _store(config: Config) -> AsyncIterator[Store]:
-    store = Store.open(config.database_url or config.state, config.keep)
+    # Without its file there is nothing to read or to forget; made here, it might be another user's than the bot's.
+    there = config.database_url or config.state.exists()
+    store = Store.open(config.database_url or config.state, config.keep if there else timedelta(0))
     try:
         yield store
     finally:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from tornado.httpserver import HTTPServer
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, RequestHandler, url
 
 from bot import __version__
+from bot.outcomes import RyzeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +29,12 @@ if TYPE_CHECKING:
     from bot.attempts import Attempted
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120)
+_GAUGES = {
+    "budget_left": "Requests that the instance's token may make at once",
+    "waiting": "Commands in the instance's lane, the running one included",
+    "unfinished_updates": "Updates from Telegram that are still being handled",
+    "last_heard_seconds": "Seconds since Telegram answered getUpdates, or called the webhook",
+}
 
 
 class Metrics(Collector):
@@ -29,7 +43,8 @@ class Metrics(Collector):
     `now` gives each gauge's current values by instance, or by "" for one that has none.
     """
 
-    def __init__(self, now: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
+    def __init__(self, instances: Iterable[str], now: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # as the library has it; twice the series, for no use
         self._now = now
         self.registry = CollectorRegistry()
         self._commands = Counter(
@@ -47,6 +62,10 @@ class Metrics(Collector):
         self._call = Histogram(
             "ryze_pin_bot_ryze_seconds", "The call to Ryze", buckets=_SECONDS, registry=self.registry
         )
+        for instance in instances:
+            for error in RyzeError.__subclasses__():  # to Prometheus, from nothing to 1 is no increase; from 0 to 1 is
+                for action in ("pin", "unpin"):
+                    self._commands.labels(action, instance, error.outcome)
         Info("ryze_pin_bot_build", "What is running", registry=self.registry).info({"version": __version__})
         self.registry.register(self)
 
@@ -62,9 +81,8 @@ class Metrics(Collector):
         """Look the gauges up."""
         for name, values in self._now().items():
             by_instance = "" not in values
-            gauge = GaugeMetricFamily(
-                f"ryze_pin_bot_{name}", name.replace("_", " "), labels=["instance"] if by_instance else []
-            )
+            labels = ["instance"] if by_instance else []
+            gauge = GaugeMetricFamily(f"ryze_pin_bot_{name}", _GAUGES[name], labels=labels)
             for instance, value in values.items():
                 gauge.add_metric([instance] if by_instance else [], value)
             yield gauge
@@ -72,8 +90,8 @@ class Metrics(Collector):
 
 def serve(metrics: Metrics, trouble: Callable[[], str], address: str, port: int) -> HTTPServer:
     """Serve `/metrics` and `/healthz`; `trouble` says why no update can be taken now, or ""."""
-    routes = [(r"/metrics", _Metrics, {"metrics": metrics}), (r"/healthz", _Health, {"trouble": trouble})]
-    server = HTTPServer(Application(routes, log_function=lambda _: None))  # type: ignore[arg-type]
+    routes = [url(r"/metrics", _Metrics, {"metrics": metrics}), url(r"/healthz", _Health, {"trouble": trouble})]
+    server = HTTPServer(Application(routes, log_function=lambda _: None))
     server.listen(port, address)
     return server
 

@@ -119,13 +119,16 @@ class Outbox:
                     return await call()
             except (BadRequest, Forbidden, ChatMigrated):
                 raise
-            except TelegramError as error:
+            # All but the first are what the library raises on an answer that is not of the Bot API's shape.
+            except (TelegramError, AttributeError, KeyError, TypeError) as error:
                 if isinstance(error, RetryAfter):
                     pause = seconds(error) + 0.1
                 else:
                     pause, growing = growing, min(growing * 2, LONGEST_PAUSE)
                 if clock() + pause > until:
-                    raise
+                    if isinstance(error, TelegramError):
+                        raise
+                    raise TelegramError(f"not the Bot API's answer: {error!r}") from error
                 log.debug("Telegram is tried again in %.1f s: %s", pause, error)
             await asyncio.sleep(pause)
 

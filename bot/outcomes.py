@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bot.chats import Chat
+
 MAX_TEXT = 500  # characters of an upstream text that are kept
 
 
@@ -130,6 +132,21 @@ class OutcomeUnknown(RyzeError):
     """The request went out and no whole answer came back; the call is idempotent, so repeating it is safe."""
 
     outcome = "outcome_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one call: `error` is None exactly if Ryze confirmed it, and `jid` is then the chat it found."""
+
+    chat: Chat
+    pin: bool
+    error: RyzeError | None = None
+    jid: str | None = None
+
+    @property
+    def outcome(self) -> str:
+        """Its name in logs, metrics and the history."""
+        return self.error.outcome if self.error else f"{'pin' if self.pin else 'unpin'}ned"
 
 
 # All of these are looked for in a text that `_plain` has simplified.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bot.attempts import Job, NotRun, Result
+from bot.attempts import Job, NotRun
 from bot.buttons import Action, Press, instance_hash
 from bot.chats import AmbiguousChat, Chat, ChatError, ChatProblem, find_chats, parse_chat, parse_contact
+from bot.outcomes import Result
 from bot.replies import UNSURE, Answer, entry_chat
 from bot.store import StoreAway
 
@@ -48,18 +50,23 @@ class Pinning:
 
         The chat is what was typed after the command, else what is in the message that the command replies to.
         """
-        instance, typed, foreign = self._instance(operator, typed)
+        replied = message.reply_to_message
+        if replied and replied.forum_topic_created:
+            replied = None  # so Telegram has every message of a topic that is no reply
+        instance, typed, foreign = self._instance(operator, typed, alone=bool(replied))
         if foreign:
             return Answer(replies.not_yours(foreign, operator.instances))
-        replied = message.reply_to_message
         try:
             if typed:
                 chats, unread = self._typed(typed)
-            elif replied and not replied.forum_topic_created:
+            elif replied:
                 chats, unread = [self._contained(replied)], ()
             else:
-                known = await self._known(instance, pin=pin) if message.chat.type == "private" else []
-                return replies.which_chat(known, instance, pin=pin)
+                private = message.chat.type == "private"
+                question = replies.which_chat(
+                    await self._known(instance, pin=pin) if private else [], instance, pin=pin
+                )
+                return question if private else _pointing_to_private(question, message, replies)
         except AmbiguousChat as two:
             return replies.which_reading(two, instance, pin=pin)
         except ChatError as problem:
@@ -104,24 +111,36 @@ class Pinning:
         except ChatError as problem:
             return replies.no_chat(problem, instance, pin=True) if message.contact else None
 
-    def _instance(self, operator: Operator, typed: str) -> tuple[str, str, str]:
-        """Split off the instance named first: which one it is, the rest, and a name that is not the operator's."""
+    def _instance(self, operator: Operator, typed: str, *, alone: bool) -> tuple[str, str, str]:
+        """Split off the instance named first: which one it is, the rest, and a name that is not the operator's.
+
+        A name may stand `alone` where the chat comes from the message that is replied to.
+        """
+        with suppress(ChatError):
+            parse_chat(typed, self._config.region)
+            return operator.instance, typed, ""  # digits are a chat first, whatever an instance is called
         for name in sorted(operator.instances, key=len, reverse=True):
             head, rest = typed[: len(name)], typed[len(name) :]
-            if head.casefold() == name.casefold() and (not rest or rest[0].isspace()):
-                return name, rest.strip(), ""
-        first, _, rest = typed.partition(" ")
-        if rest and re.search(r"[^\W\d_]", first) and not re.search(r"[@/:.]", first):
-            with suppress(ChatError):
-                self._typed(rest)
+            if head.casefold() == name.casefold() and re.match(r"[\s,;:]|$", rest):
+                return name, rest.strip(" \n,;:"), ""
+        first, *others = re.split(r":?[\s,;]+", typed, maxsplit=1)
+        if re.search(r"[^\W\d_]", first) and not re.search(r"[@/:]", first):
+            try:
+                foreign = bool(self._typed(others[0])) if others else alone
+            except ChatError as problem:
+                foreign = problem.kind not in (ChatProblem.WORDS, ChatProblem.MISSING)
+            if foreign:
                 return operator.instance, "", first
         return operator.instance, typed, ""
 
     def _typed(self, text: str) -> tuple[list[Chat], tuple[str, ...]]:
         """Read one chat, or several, one a line or separated by commas: those that can be read, those that can't."""
         pieces = [piece.strip() for piece in re.split(r"[\n,;]", text) if piece.strip()]
-        if len(pieces) < 2:
+        try:
             return [parse_chat(text, self._config.region)], ()
+        except ChatError as problem:
+            if len(pieces) < 2 or isinstance(problem, AmbiguousChat):
+                raise
         if len(pieces) > MOST_CHATS:
             raise ChatError(ChatProblem.TOO_MANY)
         chats, unread = dict[Chat, None](), []
@@ -135,7 +154,9 @@ class Pinning:
     def _contained(self, message: Message) -> Chat:
         if message.contact:
             return parse_contact(message.contact.phone_number, self._config.region)
-        chats = find_chats(message.text or message.caption or "", self._config.region)
+        links = [entity.url for entity in message.entities or message.caption_entities if entity.url]
+        text = "\n".join([*links, message.text or message.caption or ""])
+        chats = find_chats(text, self._config.region)
         if len(chats) != 1:
             raise ChatError(ChatProblem.SEVERAL if chats else ChatProblem.WORDS)
         return chats[0]
@@ -152,12 +173,13 @@ class Pinning:
         chat = job.chats[0]
         pinned: list[Entry] = []
         result = await call(chat, pin=job.pin)
-        if result.outcome == "pin_limit" and job.message.chat.type == "private":
+        if result.outcome == "pin_limit":
             with suppress(StoreAway):
                 pinned = await self._store.pinned(job.instance)
-        return job.replies.result(
-            result, job.instance, [entry for entry in pinned if entry.chat != chat.number][:SHOWN]
-        )
+        may_go = [entry for entry in pinned if entry.chat != chat.number][:SHOWN]
+        if may_go and job.message.chat.type != "private":
+            return _pointing_to_private(job.replies.result(result, job.instance), job.message, job.replies)
+        return job.replies.result(result, job.instance, may_go)
 
     async def _swap(self, job: Job, other: Chat, call: Call) -> Answer:
         """Unpin `other`, then pin the chat; if that is definitely refused, pin `other` again."""
@@ -184,3 +206,8 @@ class Pinning:
                 break
         untried = [chat.display for chat in job.chats[len(results) :]]
         return job.replies.several(results, untried, unread, job.instance)
+
+
+def _pointing_to_private(answer: Answer, message: MaybeInaccessibleMessage, replies: Replies) -> Answer:
+    """Add where chats are offered that a group is not shown."""
+    return replace(answer, text=f"{answer.text}\n{replies.say('in_private', username=message.get_bot().username)}")

@@ -87,7 +87,7 @@ class Recorder:
             closed.exception()  # looked at, so that nobody complains; what was not written says it all
         self._jobs.put(None)
         if unwritten := self._lost + len(self._waiting):
-            log.warning("the store: %d attempts are lost", unwritten)
+            log.warning("the store is closed; attempts that are lost: %d", unwritten)
 
     async def _keep_up(self) -> None:
         pause = SHORTEST_PAUSE
@@ -114,7 +114,7 @@ class Recorder:
 
     def _note_back(self) -> None:
         if self._away:
-            log.warning("the store is back; %d attempts of the meantime are lost", self._lost)
+            log.warning("the store is back; attempts that are lost: %d", self._lost)
             self._away, self._lost = False, 0
 
     def _visit(self, question: Callable[[], T]) -> asyncio.Future[T]:

@@ -13,17 +13,17 @@ import yaml
 
 from bot.buttons import Action, Page, Press, instance_hash, pack
 from bot.chats import Chat
-from bot.outcomes import NotConfirmed, OutcomeUnknown, RyzeError, ServerTrouble, UnreadableAnswer
+from bot.outcomes import NotConfirmed, OutcomeUnknown, Result, RyzeError, ServerTrouble, UnreadableAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import tzinfo
 
-    from bot.attempts import Result
     from bot.chats import AmbiguousChat, ChatError
     from bot.store import Entry
 
 MOST_QUOTED = 300  # characters of an upstream text that are shown
+MOST_BYTES_OF_RESULTS = 7000  # as UTF-16, of Telegram's 8192: what was not tried or read needs room as well
 UNSURE = (OutcomeUnknown, ServerTrouble, UnreadableAnswer, NotConfirmed)
 _SELF_EXPLAINING = frozenset({"rate_limited", "token_refused", "instance_not_found", "not_connected"})
 _FOR_THE_LOG = frozenset({"not_sent", "outcome_unknown"})
@@ -107,43 +107,50 @@ class Replies:
             key = ("unsure_" if isinstance(result.error, UNSURE) else "failed_") + verb
         return self.say(key, chat=result.chat.display, instance=instance)
 
-    def why(self, error: RyzeError, instance: str) -> str:
-        """What happened, who can mend it, what to do next, and Ryze's own words where they tell more."""
+    def why(self, error: RyzeError, instance: str, quoted: int = MOST_QUOTED) -> str:
+        """What happened, who can mend it, what to do next, and so much of Ryze's own words where they tell more."""
         sentence = self.say(error.outcome, instance=instance, status=error.status)
-        if error.text and error.outcome not in _SELF_EXPLAINING | _FOR_THE_LOG:
-            sentence += "\n" + self.say("ryze_said", text=shorten(error.text))
+        if error.text and quoted and error.outcome not in _SELF_EXPLAINING | _FOR_THE_LOG:
+            sentence += "\n" + self.say("ryze_said", text=shorten(error.text, quoted))
         return sentence
 
     def swapped(self, results: Sequence[Result], chat: Chat, instance: str) -> Answer:
         """What came of unpinning one chat to pin another: the results so far, the third of putting the first back."""
-        answer = self.result(results[-1], instance)
+        answer, here = self.result(results[-1], instance), instance_hash(instance)
+        not_tried = self.say("not_tried", chat=chat.display, instance=instance)
         if results[0].error:
-            return answer
+            swap = Press(Action.SWAP, here, chat, results[0].chat)
+            again = self.button("button_swap", swap, chat=results[0].chat.display)
+            return Answer(f"{answer.text}\n{not_tried}", again)
         head = self._head(results[0], instance)
-        again = self.button("button_pin_chat", Press(Action.PIN, instance_hash(instance), chat), chat=chat.display)
         if len(results) == 1:
-            return Answer(f"{head}\n{self.say('not_tried', chat=chat.display, instance=instance)}", again)
+            again = self.button("button_pin_chat", Press(Action.PIN, here, chat), chat=chat.display)
+            return Answer(f"{head}\n{not_tried}", again)
         if len(results) == 2:
             lasting = (
                 "" if results[1].error is None else "\n" + self.say("stays_unpinned", chat=results[0].chat.display)
             )
             return replace(answer, text=f"{head}\n{answer.text}{lasting}")
-        refused = self.result(results[1], instance)
-        key = "put_back" if results[2].error is None else "not_put_back"
-        return Answer(f"{refused.text}\n{self.say(key, chat=results[2].chat.display)}", refused.buttons)
+        refused, back = self.result(results[1], instance), results[2]
+        key = "put_back" if back.error is None else "not_put_back"
+        last = self._head(back, instance) if isinstance(back.error, UNSURE) else self.say(key, chat=back.chat.display)
+        return Answer(f"{refused.text}\n{last}", refused.buttons)
 
     def several(
         self, results: Sequence[Result], untried: Sequence[str], unread: Sequence[str], instance: str
     ) -> Answer:
         """One line a chat, and which were not tried since an earlier one showed that they could not succeed."""
-        lines = []
-        for result in results:
-            line = self._head(result, instance)
-            if result.error is not None:
-                line += " " + self.why(result.error, instance)
-            elif result.chat.jid_differs(result.jid):
-                line += " " + self.say("other_chat", jid=shorten(result.jid or ""))
-            lines.append(line)
+        for quoted in (MOST_QUOTED, 60, 0):
+            lines = []
+            for result in results:
+                line = self._head(result, instance)
+                if result.error is not None:
+                    line += " " + self.why(result.error, instance, quoted).replace("\n", " ")
+                elif result.chat.jid_differs(result.jid):
+                    line += " " + self.say("other_chat", jid=shorten(result.jid or "", 60))
+                lines.append(line)
+            if len("".join(lines).encode("utf-16-le")) < MOST_BYTES_OF_RESULTS:
+                break
         lines += [self.say("not_tried", chat=chat, instance=instance) for chat in untried]
         lines += [self.say("unread", typed=shorten(text, 40), instance=instance) for text in unread]
         good = not untried and not unread and all(result.error is None for result in results)
@@ -197,7 +204,9 @@ class Replies:
     def no_chat(self, problem: ChatError, instance: str, *, pin: bool) -> Answer:
         """Why a text names no chat, and what to send instead."""
         verb = "pin" if pin else "unpin"
-        sentence = self.say(f"chat_{problem.kind}", instance=instance, typed=shorten(problem.typed, 40))
+        sentence = self.say(
+            f"chat_{problem.kind}", verb=self.plain(f"verb_{verb}"), instance=instance, typed=shorten(problem.typed, 40)
+        )
         return Answer(f"{sentence}\n{self.usage(verb, group=problem.kind == 'too_long_number')}")
 
     def usage(self, verb: str, *, group: bool = False) -> str:

@@ -66,9 +66,11 @@ class RyzeClient:
         deadline = asyncio.get_running_loop().time() + self._timeout
         try:
             async with asyncio.timeout_at(deadline):
-                for left in reversed(range(ATTEMPTS)):
+                attempts = 0
+                while True:
                     result, passing = await self._attempt(instance, body, deadline, pin=pin, meter=meter)
-                    if not left or not passing:
+                    attempts += 1
+                    if attempts == ATTEMPTS or not passing:
                         break
                     await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - spreads the load, guards nothing
                     if not meter.begin():

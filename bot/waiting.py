@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from telegram.constants import ChatAction, ParseMode
-from telegram.error import TelegramError
 
 from bot.outbox import topic
 
@@ -48,7 +47,7 @@ class Waiting:
     async def __aexit__(self, *error: object) -> None:
         self.over()
         if self._words:
-            with suppress(TelegramError, TimeoutError):
+            with suppress(Exception):  # whatever a broken answer makes the library raise: the answer is what counts
                 async with asyncio.timeout(CLEARING):
                     words = await self._words
                     await self._bot.delete_message(self._chat, words.message_id)
@@ -67,7 +66,7 @@ class Waiting:
         clock = asyncio.get_running_loop().time
         words_at = clock() + WORDS_AFTER - TYPING_AFTER
         while True:
-            with suppress(TelegramError):
+            with suppress(Exception):  # as above
                 await self._bot.send_chat_action(self._chat, ChatAction.TYPING, message_thread_id=self._thread)
             if self._words is None:
                 await asyncio.sleep(min(TYPING_LASTS, max(0.0, words_at - clock())))

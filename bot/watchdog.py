@@ -28,7 +28,8 @@ class Watchdog:
     def __init__(self, limit: float | None = None, end: Callable[[int], object] = os._exit) -> None:
         self._limit = LIMIT if limit is None else limit
         self._end = end
-        self._over = threading.Event()
+        self._over = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._due = ("", 0.0, 0.0)
 
@@ -38,7 +39,8 @@ class Watchdog:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._over.set()
+        self._over = True
+        self._wake.set()
         self._thread.join()
 
     def alive(self, *, pause: float = 0.0) -> None:
@@ -47,15 +49,22 @@ class Watchdog:
 
     def expect(self, what: str, within: float) -> None:
         """From now on this has to end within so many seconds, and nothing else."""
-        self._due = (what, within, time.monotonic() + within)  # one assignment, so that no thread sees half of it
+        due = time.monotonic() + within
+        sooner = due < self._due[2]
+        self._due = (what, within, due)  # one assignment, so that no thread sees half of it
+        if sooner:
+            self._wake.set()
 
     def _watch(self) -> None:
         while True:
             what, within, due = self._due
-            if self._over.wait(max(0.0, min(due - time.monotonic(), self._limit / 10))):
-                return
-            if self._due[2] == due <= time.monotonic():
+            left = due - time.monotonic()
+            if left <= 0:
                 break
+            self._wake.wait(min(left, 3600))
+            self._wake.clear()
+            if self._over:
+                return
         words = threading.Thread(target=_say, args=(what, within), daemon=True)
         words.start()
         words.join(SPEAKING)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.sandbox.server import Json
+
 ANA, BIA, STRANGER = 111, 222, 999  # Ana's instance is sales, Bia's is support
 
 
@@ -58,8 +60,8 @@ class Stage:
         running = asyncio.create_task(app.run(self.config()))
         try:
             await self.telegram.wait_for(
-                lambda: running.done() or any(call.method == "getUpdates" for call in self.telegram.calls),
-                what="the first getUpdates",
+                lambda: running.done() or {"getUpdates", "setWebhook"} & {call.method for call in self.telegram.calls},
+                what="the first getUpdates or setWebhook",
             )
             yield running
         finally:
@@ -78,6 +80,22 @@ class Stage:
                 env={**os.environ, **self.environ, **environ},
                 stderr=log,
             )
+
+    async def handled(self) -> None:
+        """Waits until every update was handled and confirmed, so that what did not happen will not."""
+        await self.telegram.wait_for(lambda: not self.telegram.pending, what="all updates confirmed")
+
+    async def say(self, text: str | None, user: int = ANA, **fields: Any) -> Json:  # noqa: ANN401 - a message's fields
+        """Says something and returns the answer."""
+        return await self.telegram.answer(self.telegram.message(user, text, **fields))
+
+    async def press(self, message: Json, label: str, user: int = ANA) -> Json:
+        """Presses the button with this in its label, and returns what the message is then."""
+        self.telegram.press(user, message, self.telegram.button(message, label))
+        await self.handled()
+        shown = self.telegram.current(message)
+        assert shown
+        return shown
 
     @property
     def log(self) -> str:

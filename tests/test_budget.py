@@ -204,10 +204,10 @@ def test_requests_under_way_do_not_shorten_a_hold() -> None:
         budget = Budget()
         for _ in range(3):
             await budget.take()
-        budget.end(told(0, 30), refused=True)
-        budget.end(told(0, 30))
+        budget.end({}, refused=True)
         budget.end(told(60, 2))
-        assert 30 <= await begun_after(budget) <= 32
+        budget.end(told(60, 2), refused=True)
+        assert 10 <= await begun_after(budget) <= 12
 
     run(main())
 
@@ -219,6 +219,16 @@ def test_a_server_that_says_none_is_left_is_believed_until_its_window_ends() -> 
         budget.end(told(0, 20))
         assert budget.left == 0
         assert 20 <= await begun_after(budget) <= 22
+
+    run(main())
+
+
+def test_what_the_server_says_never_holds_longer_than_a_window() -> None:
+    async def main() -> None:
+        budget = Budget()
+        await budget.take()
+        budget.end(told(0, 70))
+        assert await begun_after(budget) == pytest.approx(WINDOW)
 
     run(main())
 
@@ -333,6 +343,23 @@ def test_slots_are_given_in_the_order_in_which_they_were_asked_for() -> None:
         tasks += await start(*(one(number) for number in range(250, 300)))
         await asyncio.gather(*tasks)
         assert order == list(range(300))
+
+    run(main())
+
+
+def test_whoever_comes_just_as_a_slot_is_free_goes_after_those_who_wait() -> None:
+    async def main() -> None:
+        budget = Budget()
+        while budget.begin():
+            pass
+        first = await start(budget.take())
+        budget.limit += 1
+        second = await start(budget.take())
+        await asyncio.sleep(0)
+        assert first[0].done()
+        assert not second[0].done()
+        budget.give_back()
+        await second[0]
 
     run(main())
 

@@ -47,7 +47,7 @@ async def test_the_page_lives_as_long_as_the_demo() -> None:
     async with httpx.AsyncClient(trust_env=False) as http:
         assert "<title>Ryze Pin Bot" in (await http.get(url)).text
     async with asyncio.timeout(120):
-        _, err = await process.communicate()
+        _, err = await process.communicate(b"")
     assert (process.returncode, err) == (0, b"")
 
 

@@ -102,12 +102,14 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_the_turn_on()
     await visits.finish("sales 3")
 
 
-async def test_waiters_cancelled_together_with_the_one_before_them_block_nobody() -> None:
+@pytest.mark.parametrize("order", [("sales 1", "sales 2", "sales 3"), ("sales 3", "sales 2", "sales 1")])
+async def test_waiters_cancelled_together_with_the_one_before_them_block_nobody(order: tuple[str, ...]) -> None:
     visits = Visits()
     tasks = await visits.start("sales 1", "sales 2", "sales 3", "sales 4")
-    for name in ("sales 3", "sales 2", "sales 1"):
+    for name in order:
         tasks[name].cancel()
     await visits.settle()
+    assert all(tasks[name].cancelled() for name in order)
     assert visits.running == ["sales 4"]
     await visits.finish("sales 4")
     assert visits.lanes.held("sales") == 0

@@ -13,6 +13,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,7 +142,7 @@ def key_of(update: Json) -> tuple[int, int]:
 async def test_24_commands_survive_kill_9_in_their_midst(host: Host) -> None:
     """All are answered, in order for each instance, and the last one's state holds."""
     operators = host.team(3)
-    host.ryze.delay = 0.2
+    host.ryze.delay = lambda _: 0.02 if len(host.ryze.calls) <= 12 else 600
     process = await host.start()
     await host.polls()
     messages = [
@@ -149,10 +150,10 @@ async def test_24_commands_survive_kill_9_in_their_midst(host: Host) -> None:
         for number in range(8)
         for operator in operators
     ]
-    await host.telegram.wait_for(lambda: len(host.answered()) >= 7, what="some answers")
+    await host.telegram.wait_for(lambda: len(host.answered()) == 12, what="half of the answers")
     process.kill()
     await process.wait()
-    assert len(host.answered()) < 24
+    host.ryze.delay = 0.02
     await host.start()
     await host.telegram.wait_for(lambda: len(host.answered()) == 24, what="all 24 answers")
     await host.polls()
@@ -172,6 +173,7 @@ async def test_200_commands_survive_8_restarts_at_random(host: Host) -> None:
     chance = random.Random(seed)  # noqa: S311 - not for secrets
     operators = host.team(5)
     host.ryze.delay = lambda _: chance.uniform(0, 0.03)
+    still = "polling.STILL = 0.5"  # no other process is at the same updates here
     endings = [signal.SIGKILL, signal.SIGTERM] * 4
     chance.shuffle(endings)
     last: dict[int, tuple[str, bool]] = {}
@@ -191,7 +193,7 @@ async def test_200_commands_survive_8_restarts_at_random(host: Host) -> None:
         answered = host.answered()
         return sum(key_of(host.telegram._updates[update].update) in answered for update in host.telegram.pending)
 
-    process = await host.start()
+    process = await host.start_patched(still)
     await host.polls()
     for ending in endings:
         before, some = len(host.answered()), chance.randrange(3, 20)
@@ -204,7 +206,7 @@ async def test_200_commands_survive_8_restarts_at_random(host: Host) -> None:
             assert unconfirmed_but_answered() == 0
         else:
             twice_at_most += unconfirmed_but_answered()
-        process = await host.start()
+        process = await host.start_patched(still)
     await host.telegram.wait_for(lambda: len(host.answered()) == 200, timeout=60, what="all 200 answers")
     await host.polls()
     await stop(process)
@@ -261,7 +263,7 @@ async def test_sigterm_at_rest(host: Host) -> None:
     await host.telegram.wait_for(host.answered, what="an answer")
     await host.polls()
     asked = host.asked()
-    assert await stop(process) < 3  # a second, on a machine that has nothing else to do
+    assert await stop(process) < 5  # it is a third of a second on an idle machine
     assert host.asked() <= asked + 1
     assert host.telegram.pending == []
 
@@ -282,7 +284,7 @@ async def test_sigterm_while_busy_finishes_and_confirms_what_has_begun_and_leave
 async def test_sigterm_leaves_commands_that_wait_for_their_lane_at_telegram(host: Host) -> None:
     process = await host.start()
     await host.polls()
-    host.ryze.delay = 1.5
+    host.ryze.delay = 5
     first, *later = [host.telegram.message(ANA, f"/pin +551199999900{number}") for number in range(3)]
     await host.telegram.wait_for(lambda: host.ryze.calls, what="the first call")
     asked = host.asked()
@@ -297,7 +299,7 @@ async def test_sigterm_leaves_commands_that_wait_for_their_lane_at_telegram(host
     assert set(host.answered().values()) == {1}
 
 
-@pytest.mark.parametrize("gap", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize("gap", [0.01, 0.05, 0.3])
 async def test_sigterm_again_and_again_loses_nothing(host: Host, gap: float) -> None:
     process = await host.start()
     await host.polls()
@@ -305,7 +307,8 @@ async def test_sigterm_again_and_again_loses_nothing(host: Host, gap: float) -> 
     message = host.telegram.message(ANA, "/pin +5511999999999")
     await host.telegram.wait_for(lambda: host.ryze.calls, what="the call")
     while process.returncode is None:
-        os.kill(process.pid, signal.SIGTERM)  # unlike `send_signal`, leaves it to asyncio to learn of the end
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)  # unlike `send_signal`, leaves it to asyncio to learn of the end
         await asyncio.sleep(gap)
     assert process.returncode == 0
     assert host.answered() == {key(message): 1}
@@ -412,10 +415,10 @@ async def test_sigterm_while_a_proxy_is_down(host: Host) -> None:
 
 
 async def test_cosmetic_calls_that_fail_in_any_way_stop_nothing(host: Host) -> None:
-    for method in ("setMyCommands", "setMyShortDescription"):
-        host.telegram.fault(method, body=b'{"ok":true}', times=None)
-    await host.start_patched("import bot.logs")
-    await host.polls()
+    broken = host.telegram.fault("setMyShortDescription", body=b'{"ok":true}', times=None)
+    host.telegram.fault("setMyCommands", body=b"{}", times=None)
+    await host.start()
+    await host.telegram.wait_for(lambda: broken.hits >= 2, what="a cosmetic call to be tried again")
     message = host.telegram.message(ANA, "/pin +5511999999999")
     await host.telegram.answer(message)
 
@@ -453,7 +456,7 @@ async def test_a_token_that_is_rejected_for_a_minute_ends_the_process_with_a_cle
 
 
 async def test_a_deaf_process_ends_with_a_line(host: Host) -> None:
-    process = await host.start_patched("watchdog.LIMIT = 3; polling.SLACK = 1000")
+    process = await host.start_patched("watchdog.LIMIT = 5; polling.SLACK = 1000")
     await host.polls()
     host.telegram.fault("getUpdates", hang=True, times=None)
     host.telegram.close_connections()
@@ -462,7 +465,7 @@ async def test_a_deaf_process_ends_with_a_line(host: Host) -> None:
 
 
 async def test_a_process_that_cannot_reach_telegram_is_not_deaf(host: Host) -> None:
-    process = await host.start_patched("watchdog.LIMIT = 5; polling.LONG_POLL = 1")
+    process = await host.start_patched("watchdog.LIMIT = 5; polling.LONG_POLL = 1; polling.LONGEST_PAUSE = 1")
     await host.polls()
     begun = time.monotonic()
     await host.telegram.down()

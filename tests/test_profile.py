@@ -25,11 +25,11 @@ async def test_operators_and_everybody_else_see_their_own_menus_and_the_descript
     for operator in (ANA, BIA):
         stage.telegram.add_chat(operator)
     async with stage.bot():
-        await presented(stage)
-        await stage.telegram.wait_for(lambda: len(stage.telegram.commands) == 3, what="three menus")
+        await stage.telegram.wait_for(lambda: names(stage, ("chat", BIA, None, "")), what="the last menu")
     assert names(stage, EVERYBODY) == ["start", "id"]
-    assert names(stage, ("chat", ANA, None, "")) == names(stage, ("chat", BIA, None, "")) == ["pin", "unpin", "help"]
-    assert any("WhatsApp" in text for text in stage.telegram.descriptions.values())
+    own = [names(stage, ("chat", operator, None, "")) for operator in (ANA, BIA)]
+    assert own == [["pin", "unpin", "pins", "history", "help"]] * 2
+    assert all("WhatsApp" in text for text in stage.telegram.descriptions.values())
 
 
 async def test_updates_are_asked_for_first(stage: Stage) -> None:
@@ -50,7 +50,7 @@ async def test_a_refusal_is_logged_and_stops_nothing(stage: Stage, caplog: pytes
         answer = await stage.telegram.answer(stage.telegram.message(ANA, "/pin 5511999999999"))
     assert answer["text"].startswith("📌")
     assert f"Telegram did not take the menu of operator {ANA}: Chat not found" in caplog.messages
-    assert "Telegram did not take the short description: No" in caplog.messages
+    assert "Telegram did not take the description: No" in caplog.messages
     assert names(stage, EVERYBODY) == ["start", "id"]
 
 

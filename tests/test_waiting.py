@@ -101,7 +101,7 @@ async def test_who_waits_for_the_lane_is_told_so(stage: Stage) -> None:
     async with stage.bot():
         stage.telegram.message(ANA, COMMAND)
         second = stage.telegram.message(ANA, "/pin +1 415 555 2671")
-        words = "⏳ Waiting: other commands for sales come before +1 415-555-2671."
+        words = "⏳ Waiting: other commands for sales come before this one for +1 415-555-2671."
         await stage.telegram.wait_for(
             lambda: [message for message in stage.telegram.sent() if message["text"] == words], what=words
         )
@@ -122,7 +122,7 @@ async def test_who_waits_for_the_budget_is_told_for_how_long(stage: Stage) -> No
         await handled(stage)
     assert answer["text"].startswith("✅")
     (words,) = said(stage, "⏳")
-    assert re.search(r"limit of requests a minute: about [1-4] s .*\+55 11 99999-9999", words.params["text"])
+    assert re.search(r"limit of requests a minute: about [1-9] s .*\+55 11 99999-9999", words.params["text"])
     assert [call.status for call in stage.ryze.calls] == [200, 200]
 
 

@@ -72,7 +72,7 @@ def test_an_announced_pause_is_no_silence() -> None:
 
 def test_something_else_may_be_expected_instead(caplog: pytest.LogCaptureFixture) -> None:
     end = End()
-    with Watchdog(30, end) as dog:
+    with Watchdog(1000, end) as dog:
         dog.expect("the stop", 0.05)
         assert end.came.wait(30)
     assert "the stop has not ended for 0 s" in caplog.text

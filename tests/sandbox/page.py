@@ -15,12 +15,12 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from socket import create_server
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamClosedError
-from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from tests.sandbox.server import Fault, Json
@@ -107,11 +107,12 @@ class Page:
         ]
         self._server = HTTPServer(Application(routes, log_function=lambda _: None))  # type: ignore[arg-type] # rules are tuples
         try:
-            sockets = bind_sockets(self.port, "127.0.0.1")
+            listening = create_server(("127.0.0.1", self.port))
         except OSError:
-            sockets = bind_sockets(0, "127.0.0.1")
-        self.port = sockets[0].getsockname()[1]
-        self._server.add_sockets(sockets)
+            listening = create_server(("127.0.0.1", 0))
+        listening.settimeout(0)
+        self.port = listening.getsockname()[1]
+        self._server.add_socket(listening)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -149,7 +150,7 @@ class Page:
         return {"id": person.telegram_id, "name": person.name, "instances": person.instances, "menus": menus}
 
     def _menu(self, person: int, language: str) -> list[Json]:
-        """The command menu of a private chat, as Telegram chooses: the narrowest scope, in the language if it is in it."""
+        """The command menu of a private chat, as Telegram chooses it: of the narrowest scope that has one."""
         scopes = (("chat", person), ("all_private_chats", None), ("default", None))
         keys = ((kind, chat, None, code) for kind, chat in scopes for code in (language, ""))
         return next((menu for key in keys if (menu := self.demo.telegram.commands.get(key))), [])

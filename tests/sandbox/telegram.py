@@ -508,11 +508,15 @@ class TelegramServer(LoopbackServer[Call]):
         if self._waiter is not None:
             self._waiter.set_result("Conflict: terminated by setWebhook request")
             self._waiter = None
+        most = min(max(_integer(params, "max_connections", 40), 1), 100)
+        hook, drop = self._webhook, bool(params.get("drop_pending_updates"))
+        if hook is not None and (hook.url, hook.secret, hook.max_connections, drop) == (url, secret, most, False):
+            self._allow(params)
+            return True  # "Webhook is already set": what is under way goes on
         await self._unhook()
-        if params.get("drop_pending_updates"):
+        if drop:
             self._updates.clear()
         self._allow(params)
-        most = min(max(_integer(params, "max_connections", 40), 1), 100)
         client = httpx.AsyncClient(trust_env=False, timeout=None, limits=httpx.Limits(max_connections=most))  # noqa: S113 - bounded as a whole
         self._webhook = _Webhook(url, secret, asyncio.Semaphore(most), most, client)
         self._deliver()
@@ -888,9 +892,9 @@ def _edited(room: _Chat, message: Json, content: Json) -> Json:
 def _webhook_queue(update: Json) -> object:
     """What must keep its order: a chat's updates, and a user's presses."""
     query = update.get("callback_query")
-    if isinstance(query, dict):
-        return "user", query.get("from", {}).get("id")
+    if isinstance(query, dict) and isinstance(query.get("from"), dict):
+        return "user", str(query["from"].get("id"))
     for body in update.values():
         if isinstance(body, dict) and isinstance(body.get("chat"), dict):
-            return "chat", body["chat"].get("id")
+            return "chat", str(body["chat"].get("id"))
     return "update", update["update_id"]
