@@ -43,8 +43,8 @@ log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PLACES = 32  # commands, and calls to Telegram, at once: httpcore's pool slows with the number of its connections
-# Kept for minutes: httpx's own 5 s would cost nearly every command a TLS handshake. No maximum, which is for `PLACES` to
-# set: httpcore never takes back the place of a proxy's tunnel whose TLS handshake failed.
+# Kept for minutes: httpx's own 5 s would cost nearly every command a TLS handshake. No maximum, since `PLACES` is one:
+# httpcore never takes back the place of a proxy's tunnel whose TLS handshake failed.
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=PLACES, keepalive_expiry=300.0)
 MEETING = 20.0  # seconds for Telegram to say who the bot is
 STOPPING = 19.5  # seconds that a stop may take in all

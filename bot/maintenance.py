@@ -104,7 +104,7 @@ async def _ask_telegram(config: Config, bot: Bot) -> bool:
         try:
             await bot.get_chat(person)
         except (BadRequest, Forbidden):
-            print(f"{name}: has not pressed Start yet; they find the bot at @{bot.username}")
+            print(f"{name}: has not pressed Start yet, or has blocked the bot; they find the bot at @{bot.username}")
             all_started = False
         else:
             print(f"{name}: has started the bot")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
@@ -165,8 +166,10 @@ def topic(message: MaybeInaccessibleMessage) -> int | None:
 
 def seconds(flood: RetryAfter) -> float:
     """How long Telegram asks to be left alone."""
-    pause = flood.retry_after
-    return float(pause) if isinstance(pause, int) else pause.total_seconds()
+    pause: object = flood.retry_after  # as it came, whatever its type
+    if isinstance(pause, timedelta):
+        return pause.total_seconds()
+    return float(pause) if isinstance(pause, int | float) else 1.0
 
 
 def _keyboard(answer: Answer) -> InlineKeyboardMarkup | None:

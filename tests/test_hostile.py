@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from bot.chats import Chat
 from tests.conftest import ANA, BIA, STRANGER, Stage
 from tests.sandbox import telegram as sandbox
 from tests.sandbox.entities import utf16
-from tests.test_webhook import JSON, SECRET, SECRET_HEADER, free_port
+from tests.test_webhook import SECRET, TOLD, free_port
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -28,11 +29,7 @@ OPERATORS = {ANA: "sales", BIA: "support"}
 GROUP, CHANNEL, FORUM = -1001000000001, -1001000000002, -1001000000003
 NUMBER = "5511970000000"  # each update gets one of its own in its place, by which its calls are known
 FORGED = "2026-11-22T14:05:01.123Z INFO bot.forged attempt operator=111"
-# What makes a message another's, an older one's or a program's: with any of these it never acts.
-NOT_PLAIN = (
-    *("forward_origin", "forward_from", "forward_from_chat", "forward_sender_name", "forward_date", "via_bot"),
-    *("sender_chat", "sender_business_bot", "is_automatic_forward", "edit_date"),
-)
+FIELDS = ("id", "type", "text", "from", "chat", "date", "message_id", "phone_number", "is_bot", "first_name")
 
 NASTY = (
     *("<b>", "</b>", "</i>", "<pre>", "&amp;", "&", "<", ">", '"', "%s%n", "{0}", "{chat}", "${TELEGRAM_BOT_TOKEN}"),
@@ -41,127 +38,16 @@ NASTY = (
     *("/pin", "/unpin", "/pin@ryze_pin_bot", "/pins", "/id", "/", "@", "@g.us", "wa.me/", "tel:", "+", ",", "sales"),
     *(NUMBER, f"+{NUMBER}", f"{NUMBER}@s.whatsapp.net", f"{NUMBER}@lid"),
 )
-texts: SearchStrategy[str] = st.one_of(
-    st.sampled_from(
-        [f"/pin {NUMBER}", f"/unpin +{NUMBER}", f"/pin\n{NUMBER}", f"/pin support {NUMBER}", "/pin", "/help"]
-    ),
-    st.lists(st.sampled_from(NASTY), max_size=6).map(" ".join),
-    st.lists(st.sampled_from(NASTY), max_size=6).map("".join),
-    st.lists(st.sampled_from(NASTY), max_size=4).map(lambda parts: f"/pin {NUMBER} {''.join(parts)}"),
-    st.text(st.characters(), max_size=40),
+texts = st.one_of(
+    st.text(st.characters(), max_size=40),  # halves of surrogate pairs and all
     st.text(st.characters(), max_size=20).map(lambda text: f"/pin {text}"),
-    st.text(st.characters(), min_size=1, max_size=5).map(lambda text: (text * 5000)[:5000]),
+    st.text(st.characters(), min_size=1, max_size=9).map(lambda text: (text * 5000)[:5000]),
+    *(st.lists(st.sampled_from(NASTY), max_size=6).map(joint.join) for joint in ("", " ")),
 )
-garbage: SearchStrategy[Any] = st.one_of(
-    *(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False)),
-    st.sampled_from(["", [], {}, [[]], [{}], {"id": None}, {"id": ANA}, [ANA], str(ANA), 10**400]),
-    texts,
-)
-
-
-def shaped(required: Json, **optional: SearchStrategy[Any]) -> SearchStrategy[Any]:
-    """An object of this shape, mostly; now and then with a field that is not what it should be."""
-    good = st.fixed_dictionaries(required, optional=optional)
-    names = [*required, *optional]
-    spoilt = st.builds(lambda whole, name, value: {**whole, name: value}, good, st.sampled_from(names), garbage)
-    return st.one_of(good, good, good, good, spoilt)
-
-
-people = shaped(
-    {
-        "id": st.sampled_from([ANA, BIA, STRANGER, 0, -1, 136817688, 1087968824, 777000]) | st.integers(1, 2**52),
-        "is_bot": st.sampled_from([False, False, False, True]),
-        "first_name": texts,
-    },
-    last_name=texts,
-    username=texts,
-    language_code=st.sampled_from(["en", "pt-br", "xx"]) | texts,
-)
-operators = st.sampled_from([{"id": user, "is_bot": False, "first_name": "O"} for user in OPERATORS])
-rooms = st.sampled_from(
-    [
-        *({"id": user, "type": "private"} for user in (ANA, BIA, STRANGER)),
-        {"id": GROUP, "type": "supergroup", "title": "<b>Team</b>\n"},
-        {"id": FORUM, "type": "supergroup", "title": "Forum", "is_forum": True},
-        {"id": CHANNEL, "type": "channel", "title": "News"},
-    ]
-)
-origins = st.sampled_from(
-    [
-        {"type": "user", "date": 1, "sender_user": {"id": ANA, "is_bot": False, "first_name": "A"}},
-        {"type": "hidden_user", "date": 1, "sender_user_name": "A"},
-    ]
-)
-contents: dict[str, SearchStrategy[Any]] = {
-    "text": texts,
-    "caption": texts,
-    "contact": shaped({"phone_number": st.just(NUMBER) | texts, "first_name": texts}, user_id=garbage, vcard=texts),
-    "quote": shaped({"text": texts, "position": st.just(0)}),
-    "entities": st.lists(
-        shaped({"type": st.just("bot_command") | texts, "offset": st.integers(-5, 9), "length": st.integers(-5, 9000)}),
-        max_size=2,
-    ),
-    "is_topic_message": st.booleans(),
-    "message_thread_id": st.integers(1, 3),
-    "new_chat_members": st.lists(people, max_size=2),
-    "has_protected_content": st.booleans(),
-}
-rare: dict[str, SearchStrategy[Any]] = {
-    "forward_origin": origins,
-    "forward_date": st.just(1),
-    "via_bot": people,
-    "sender_chat": rooms,
-    "sender_business_bot": people,
-    "is_automatic_forward": st.just(value=True),
-    "edit_date": st.just(int(time.time())),
-    "pinned_message": garbage,
-}
-
-
-def messages(sender: SearchStrategy[Any]) -> SearchStrategy[Any]:
-    frame = {
-        "message_id": st.integers(1, 10**6),
-        "from": sender,
-        "chat": rooms,
-        "date": st.just(int(time.time())),
-        "text": texts,
-    }
-    plain = st.fixed_dictionaries(frame)
-    replied = shaped(frame, **contents)
-    full = shaped(frame, **contents, reply_to_message=replied)
-    odd = st.builds(lambda whole, name, value: {**whole, name: value}, full, st.sampled_from(list(rare)), garbage)
-    dressed = st.sampled_from(list(rare)).flatmap(
-        lambda name: st.builds(lambda whole, value: {**whole, name: value}, plain, rare[name])
-    )
-    return st.one_of(plain, full, odd, dressed)
-
-
-anybodys = messages(people) | messages(operators)
-# A real button of an instance that is not the presser's, and data that no button has.
-BUTTONS = {name: pack(Press(Action.PIN, instance_hash(name), Chat(NUMBER))) for name in ("sales", "board")}
-presses = st.one_of(
-    *(
-        shaped(
-            {"id": texts, "from": sender, "chat_instance": texts, "data": data},
-            message=anybodys,
-            inline_message_id=texts,
-        )
-        for sender, data in (
-            (people.filter(lambda person: person["id"] not in OPERATORS), st.just(BUTTONS["sales"])),
-            (operators, st.just(BUTTONS["board"]) | texts),
-            (people, texts | garbage),
-        )
-    )
-)
-# A stand-in gives only what it is asked for; a field of such a kind, if empty, has it give the rest as well.
-updates = st.one_of(
-    *(st.fixed_dictionaries({"message": anybodys}) for _ in range(4)),
-    st.fixed_dictionaries({"edited_message": anybodys}),
-    st.fixed_dictionaries({"callback_query": presses}),
-    st.fixed_dictionaries({"message": garbage, "channel_post": anybodys}),
-    st.fixed_dictionaries({"message": st.none(), "edited_channel_post": anybodys, "my_chat_member": garbage}),
-    st.fixed_dictionaries({"message": st.none(), "business_message": anybodys, "inline_query": garbage}),
-    st.dictionaries(st.sampled_from(["message", "edited_message", "callback_query", "poll", "new_kind"]), garbage),
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=3),
+    max_leaves=6,
 )
 
 
@@ -185,10 +71,124 @@ def drawn(strategy: SearchStrategy[Any], count: int) -> list[Any]:
     return found
 
 
-def generated(count: int) -> list[Json]:
-    """So many updates, each with a number of its own in place of `NUMBER`."""
-    found = drawn(updates, count)
-    return [json.loads(json.dumps(update).replace(NUMBER, numbered(place))) for place, update in enumerate(found)]
+AUTHOR = {"id": ANA, "is_bot": False, "first_name": "A"}
+# What makes a message another's, an older one's or a program's: with any of these it never acts.
+SUSPICIOUS: list[tuple[str, Any]] = [
+    ("forward_origin", {"type": "user", "date": 1, "sender_user": AUTHOR}),
+    ("forward_origin", {"type": "hidden_user", "date": 1, "sender_user_name": "A"}),
+    ("forward_from", AUTHOR),
+    ("forward_from_chat", {"id": GROUP, "type": "supergroup"}),
+    ("forward_sender_name", "A"),
+    ("forward_date", 1),
+    ("via_bot", {**AUTHOR, "is_bot": True}),
+    ("sender_chat", {"id": GROUP, "type": "supergroup"}),
+    ("sender_business_bot", {**AUTHOR, "is_bot": True}),
+    ("is_automatic_forward", True),
+    ("edit_date", 1_800_000_000),
+]
+
+
+class Fuzz:
+    """Updates put together by chance, out of hypothesis' texts and values; the same each time."""
+
+    def __init__(self) -> None:
+        seed = 20261122
+        print(f"seed {seed}")
+        self.chance = random.Random(seed)  # noqa: S311 - not for secrets
+        self.texts: list[str] = drawn(texts, 1000)
+        self.values = drawn(values, 1000)
+
+    def updates(self, count: int) -> list[Json]:
+        """So many, each with a number of its own in place of `NUMBER`."""
+        made = (json.dumps(self.update()) for _ in range(count))
+        return [json.loads(update.replace(NUMBER, numbered(place))) for place, update in enumerate(made)]
+
+    def update(self) -> Json:
+        """A stand-in gives only what it is asked for; with a field of that kind, be it empty, it gives the rest too."""
+        kind = self.chance.randrange(10)
+        if kind < 5:
+            return {"message": self.message()}
+        if kind == 5:
+            return {"edited_message": self.message()}
+        if kind == 6:
+            return {"callback_query": self.press()}
+        if kind == 7:
+            name = self.chance.choice(["channel_post", "edited_channel_post", "business_message", "guest_message"])
+            return {"message": None, name: self.message()}
+        if kind == 8:
+            return {self.chance.choice(["message", "edited_message", "callback_query", "poll", "new"]): self.value()}
+        return {"message": self.value(), "my_chat_member": self.value(), "inline_query": self.value()}
+
+    def text(self) -> str:
+        kind = self.chance.randrange(4)
+        if kind == 0:
+            whole = ["/pin {}", "/unpin +{}", "/pin\n{}", "/pin support {}", "/pin", "/help", "{}", "/pin {}, {}"]
+            return self.chance.choice(whole).replace("{}", NUMBER)
+        text = self.chance.choice(self.texts)
+        return text if kind < 3 else f"/pin {NUMBER} {text}"
+
+    def value(self) -> object:
+        odd: list[object] = ["", [], {}, [[]], [{}], {"id": None}, {"id": ANA}, [ANA], str(ANA), 10**400]
+        return self.chance.choice(odd if self.chance.random() < 0.2 else self.values)
+
+    def spoilt(self, whole: Json) -> Json:
+        """Now and then with a field that is not what it should be."""
+        if self.chance.random() < 0.2:
+            whole[self.chance.choice(sorted(whole))] = self.value()
+        return whole
+
+    def person(self) -> Json:
+        ids = [ANA, BIA, STRANGER, self.chance.randrange(1, 2**52), 0, -1, 136817688, 1087968824, 777000]
+        person = {"id": self.chance.choice(ids), "is_bot": self.chance.random() < 0.2, "first_name": self.text()}
+        return self.spoilt({**person, "last_name": self.text(), "username": self.text(), "language_code": self.text()})
+
+    def room(self) -> Json:
+        number = self.chance.choice([ANA, BIA, STRANGER, GROUP, FORUM, CHANNEL])
+        kind = "private" if number > 0 else "channel" if number == CHANNEL else "supergroup"
+        return {"id": number, "type": kind, "title": self.text()}
+
+    def message(self, *, reply: bool = True) -> Json:
+        operator = {"id": self.chance.choice(sorted(OPERATORS)), "is_bot": False, "first_name": "O"}
+        message: Json = {
+            "message_id": self.chance.randrange(1, 10**6),
+            "from": operator if self.chance.random() < 0.3 else self.person(),
+            "chat": self.room(),
+            "date": int(time.time()),
+            "text": self.text(),
+        }
+        kind = self.chance.randrange(4)
+        if kind == 0:
+            return message
+        if kind == 1:
+            name, value = self.chance.choice(SUSPICIOUS)
+            return {**message, name: value if self.chance.random() < 0.7 else self.value()}
+        if reply and self.chance.random() < 0.3:
+            message["reply_to_message"] = self.message(reply=False)
+        return self.spoilt({**message, **dict(self.chance.sample(self.contents(), 3))})
+
+    def contents(self) -> list[tuple[str, Any]]:
+        numbers = self.chance.choices(range(-5, 9000), k=2)
+        return [
+            ("caption", self.text()),
+            ("contact", self.spoilt({"phone_number": NUMBER, "first_name": self.text(), "vcard": self.text()})),
+            ("quote", {"text": self.text(), "position": 0}),
+            ("entities", [self.spoilt({"type": "bot_command", "offset": numbers[0], "length": numbers[1]})]),
+            ("is_topic_message", True),
+            ("message_thread_id", self.chance.randrange(1, 4)),
+            ("new_chat_members", [self.person()]),
+            ("pinned_message", self.value()),
+            ("text", self.value()),
+        ]
+
+    def press(self) -> Json:
+        """Of a real button of an instance that is not the presser's, or with data that no button has."""
+        presser = self.person()
+        instance = "board" if presser["id"] in (*OPERATORS, True) else "sales"
+        data = pack(Press(Action.PIN, instance_hash(instance), Chat(NUMBER)))
+        query = {"id": self.text(), "from": presser, "chat_instance": "1", "message": self.message(), "data": data}
+        if self.chance.random() < 0.5:
+            query["data"] = self.text()
+        return query if self.chance.random() < 0.7 else self.spoilt({**query, "inline_message_id": self.text()})
 
 
 def numbered(place: int) -> str:
@@ -201,7 +201,11 @@ def is_plain_command(update: Json) -> bool:
     if not isinstance(message, dict) or not isinstance(message.get("from"), dict):
         return False
     sender, room = message["from"], message.get("chat")
-    speaks = isinstance(room, dict) and room.get("type") != "channel" and not any(message.get(key) for key in NOT_PLAIN)
+    speaks = (
+        isinstance(room, dict)
+        and room.get("type") != "channel"
+        and not any(message.get(name) for name, _ in SUSPICIOUS)
+    )
     return bool(speaks and sender.get("id") in OPERATORS and not sender.get("is_bot"))
 
 
@@ -235,7 +239,7 @@ async def test_10000_updates_of_any_shape_do_no_harm(stage: Stage) -> None:
     stage.ryze.limit = 1000
     stage.ryze.instances["board"] = type(stage.ryze.instances["sales"])("token-of-board")
     stage.settings["instances"]["board"] = {"token": "token-of-board"}
-    pushed = generated(HOW_MANY)
+    pushed = Fuzz().updates(HOW_MANY)
     for user in (ANA, BIA, STRANGER):
         stage.telegram.add_chat(user)
     taken = 0
@@ -278,19 +282,18 @@ async def test_the_webhook_takes_updates_of_any_shape_and_no_bytes_of_another(st
     port = free_port()
     stage.environ |= {"WEBHOOK_URL": f"http://127.0.0.1:{port}", "PORT": str(port), "WEBHOOK_SECRET": SECRET}
     statuses: dict[str, set[int]] = {"updates": set(), "bytes": set()}
-    told = {**JSON, SECRET_HEADER: SECRET}
 
     async with stage.bot(), httpx.AsyncClient(trust_env=False, timeout=60) as client:
         await stage.telegram.wait_for(lambda: stage.telegram._webhook, what="the webhook to be set")
-        for place, update in enumerate(generated(500)):
+        for place, update in enumerate(Fuzz().updates(500)):
             known(stage.telegram, update)
             body = json.dumps({**update, "update_id": place})
             statuses["updates"].add(
-                (await client.post(f"http://127.0.0.1:{port}", content=body, headers=told)).status_code
+                (await client.post(f"http://127.0.0.1:{port}", content=body, headers=TOLD)).status_code
             )
         for body in drawn(st.binary(max_size=200), 200):
             statuses["bytes"].add(
-                (await client.post(f"http://127.0.0.1:{port}", content=body, headers=told)).status_code
+                (await client.post(f"http://127.0.0.1:{port}", content=body, headers=TOLD)).status_code
             )
         answer = await stage.telegram.answer(stage.telegram.message(ANA, "/unpin +5511988888888"))
         assert "Unpinned" in answer["text"]

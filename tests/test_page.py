@@ -245,6 +245,7 @@ async def test_a_message_is_replied_to_and_several_lines_are_one_message(desk: D
     await tab.get_by_role("button", name="Reply to: +34").click()
     await desk.send("/pin")
     await expect(tab.locator(".mine .quote")).to_contain_text("+34 612 34 56 78")
+    await expect(tab.locator("#bot-name")).to_be_in_viewport(ratio=1)
 
 
 async def test_a_persons_language_is_the_pages_and_their_telegrams(desk: Desk) -> None:
@@ -529,8 +530,8 @@ async def screenshots(folder: Path) -> None:
     """Writes `demo-en.png`, `demo-pt.png` and a phone's `demo-phone.png`."""
     async with chromium() as browser:
         for language, name, size, scheme in (
-            ("en", "demo-en", DESK, "light"),
-            ("pt-BR", "demo-pt", DESK, "light"),
+            ("en", "demo-en", {"width": 1280, "height": 820}, "light"),
+            ("pt-BR", "demo-pt", {"width": 1280, "height": 820}, "light"),
             ("pt-BR", "demo-phone", PHONE, "dark"),
         ):
             async with desk_on(browser, viewport=size, color_scheme=scheme, reduced_motion="reduce") as desk:

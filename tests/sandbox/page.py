@@ -86,6 +86,7 @@ class Page:
         self._seen: dict[str, list[str]] = {name: [contact.jid for contact in chats] for name, chats in PHONES.items()}
         self._switching = asyncio.Lock()
         self._server: HTTPServer | None = None
+        self.watching = 0  # streams of events that are open
         demo.ryze.delay = lambda call: SLOW if call.instance in self._slow else 0.0
         self._acts: dict[str, Callable[[Json], Awaitable[Json]]] = {
             "say": self._say,
@@ -120,6 +121,12 @@ class Page:
         if server is not None:
             server.stop()
             await server.close_all_connections()
+        while self.watching:
+            await asyncio.sleep(LOOK)
+
+    @property
+    def serving(self) -> bool:
+        return self._server is not None
 
     # What is to be seen
 
@@ -354,16 +361,22 @@ class _Events(_Handler):
     async def get(self) -> None:
         self.set_header("Content-Type", "text/event-stream")
         self.write("retry: 500\n\n")
+        self.page.watching += 1
+        try:
+            await self._tell()
+        except StreamClosedError:
+            pass
+        finally:
+            self.page.watching -= 1
+
+    async def _tell(self) -> None:
         last = ""
-        while not self.left:
+        while self.page.serving and not self.left:
             state = json.dumps(self.page.state())
             if state != last:
                 last = state
                 self.write(f"data: {state}\n\n")
-                try:
-                    await self.flush()
-                except StreamClosedError:
-                    return
+                await self.flush()
             await asyncio.sleep(LOOK)
 
     def on_connection_close(self) -> None:
