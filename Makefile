@@ -13,7 +13,7 @@ demo: $(VENV)/ready ## talk to the real bot, with stand-ins for Telegram and Ryz
 	@$(BIN)/python -m tests.sandbox.demo
 
 test: $(VENV)/ready-dev ## run every test, with branch coverage
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --numprocesses 4 --cov
 
 check: $(VENV)/ready-dev ## ruff, ruff format and mypy --strict
 	$(BIN)/ruff check
@@ -25,8 +25,8 @@ format: $(VENV)/ready-dev ## let ruff mend what it can
 	$(BIN)/ruff format
 
 lock: $(VENV)/ready-dev ## pin the newest versions that pyproject.toml allows, with hashes
-	$(COMPILE) --output-file requirements.txt
-	$(COMPILE) --group dev --output-file requirements-dev.txt
+	$(COMPILE) --extra postgres --output-file requirements.txt
+	$(COMPILE) --extra postgres --group dev --output-file requirements-dev.txt
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info

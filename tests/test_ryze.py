@@ -543,9 +543,9 @@ def chunked(body: bytes) -> bytes:
         http(DONE),
         http(DONE, "Content-Encoding: identity"),
         http(DONE, "Content-Encoding: "),
-        http(gzip.compress(DONE), "Content-Encoding: gzip"),
-        http(gzip.compress(DONE), "Content-Encoding: GZip "),
-        http(gzip.compress(DONE), "Content-Encoding: x-gzip"),
+        http(gzip.compress(DONE, mtime=0), "Content-Encoding: gzip"),
+        http(gzip.compress(DONE, mtime=0), "Content-Encoding: GZip "),
+        http(gzip.compress(DONE, mtime=0), "Content-Encoding: x-gzip"),
         http(DONE + b" " * (MAX_ANSWER - len(DONE))),
         http(gzip.compress(DONE + b" " * (MAX_ANSWER - len(DONE))), "Content-Encoding: gzip"),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(DONE),
@@ -568,17 +568,17 @@ async def test_these_are_all_good_answers(answer: bytes) -> None:
     [
         http(zlib.compress(DONE), "Content-Encoding: deflate"),
         http(DONE, "Content-Encoding: br"),
-        http(gzip.compress(DONE), "Content-Encoding: br"),
-        http(gzip.compress(DONE), "Content-Encoding: deflate, gzip"),
+        http(gzip.compress(DONE, mtime=0), "Content-Encoding: br"),
+        http(gzip.compress(DONE, mtime=0), "Content-Encoding: deflate, gzip"),
         http(DONE, "Content-Encoding: zstd"),
-        http(gzip.compress(gzip.compress(DONE)), "Content-Encoding: gzip, gzip"),
+        http(gzip.compress(gzip.compress(DONE), mtime=0), "Content-Encoding: gzip, gzip"),
         http(DONE, "Content-Encoding: gzip"),
-        http(gzip.compress(DONE)[:-4], "Content-Encoding: gzip"),
-        http(gzip.compress(DONE)[:20], "Content-Encoding: gzip"),
+        http(gzip.compress(DONE, mtime=0)[:-4], "Content-Encoding: gzip"),
+        http(gzip.compress(DONE, mtime=0)[:20], "Content-Encoding: gzip"),
         http(b"", "Content-Encoding: gzip"),
-        http(gzip.compress(DONE)),
+        http(gzip.compress(DONE, mtime=0)),
         http(DONE + b" " * MAX_ANSWER),
-        http(gzip.compress(DONE + b" " * MAX_ANSWER), "Content-Encoding: gzip"),
+        http(gzip.compress(DONE + b" " * MAX_ANSWER, mtime=0), "Content-Encoding: gzip"),
         http(DONE, length=len(DONE) - 5),
         http(b'{"success": true, "pinned": true, "n": ' + b"[" * 50_000),
     ],
@@ -641,7 +641,7 @@ async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
 
 
-ZEROS = gzip.compress(b"\x00" * 60_000_000)
+ZEROS = gzip.compress(b"\x00" * 60_000_000, mtime=0)
 
 
 @pytest.mark.parametrize(

@@ -184,8 +184,12 @@ class Demo:
         message = self.telegram.message(person.user, text)
 
         def answered() -> bool:
-            chat = [(sent["chat"]["id"], sent["message_id"]) for sent in self.telegram.sent(person.telegram_id)]
-            return any(key not in before and key[1] > message["message_id"] for key in chat)
+            asked = message["message_id"]
+            return any(
+                (sent["chat"]["id"], sent["message_id"]) not in before
+                and sent["message_id"] > asked == sent.get("reply_to_message", message)["message_id"]
+                for sent in self.telegram.sent(person.telegram_id)
+            )
 
         await self._until(answered, f"answer {text!r}")
         self.show(person)

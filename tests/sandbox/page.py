@@ -86,7 +86,7 @@ class Page:
         self._seen: dict[str, list[str]] = {name: [contact.jid for contact in chats] for name, chats in PHONES.items()}
         self._switching = asyncio.Lock()
         self._server: HTTPServer | None = None
-        self.watching = 0  # streams of events that are open
+        self.watching: set[asyncio.Event] = set()  # a stream of events each, set when it ends
         demo.ryze.delay = lambda call: SLOW if call.instance in self._slow else 0.0
         self._acts: dict[str, Callable[[Json], Awaitable[Json]]] = {
             "say": self._say,
@@ -121,8 +121,8 @@ class Page:
         if server is not None:
             server.stop()
             await server.close_all_connections()
-        while self.watching:
-            await asyncio.sleep(LOOK)
+        for over in list(self.watching):
+            await over.wait()
 
     @property
     def serving(self) -> bool:
@@ -361,13 +361,15 @@ class _Events(_Handler):
     async def get(self) -> None:
         self.set_header("Content-Type", "text/event-stream")
         self.write("retry: 500\n\n")
-        self.page.watching += 1
+        over = asyncio.Event()
+        self.page.watching.add(over)
         try:
             await self._tell()
         except StreamClosedError:
             pass
         finally:
-            self.page.watching -= 1
+            self.page.watching.discard(over)
+            over.set()
 
     async def _tell(self) -> None:
         last = ""

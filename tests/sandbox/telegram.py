@@ -695,7 +695,9 @@ class TelegramServer(LoopbackServer[Call]):
         number = asked.get("message_id", params.get("reply_to_message_id"))
         if number is None:
             return None
-        found = room.messages.get(int(number))
+        if not isinstance(number, int | str):
+            raise ApiError(400, "Bad Request: can't parse reply parameters JSON object")
+        found = room.messages.get(int(number) if str(number).isdecimal() else 0)
         lenient = asked.get("allow_sending_without_reply", params.get("allow_sending_without_reply"))
         if found is None and not lenient:
             raise ApiError(400, "Bad Request: message to be replied not found")
