@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv --quiet pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade
 
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test check format bench soak lock clean
 
 help: ## list what there is to make
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -12,8 +12,9 @@ help: ## list what there is to make
 demo: $(VENV)/ready ## talk to the real bot, with stand-ins for Telegram and Ryze on loopback
 	@$(BIN)/python -m tests.sandbox.demo
 
-test: $(VENV)/ready-dev ## run every test, with branch coverage
-	$(BIN)/python -m pytest --numprocesses 4 --cov
+test: $(VENV)/ready-dev ## run every test, with branch coverage; those of the network on both transports
+	$(BIN)/python -m pytest --numprocesses 4 --cov --cov-report=
+	$(BIN)/python -m pytest --numprocesses 4 --cov --cov-append --plain tests/test_ryze.py tests/test_outbox.py tests/test_polling.py
 
 check: $(VENV)/ready-dev ## ruff, ruff format and mypy --strict
 	$(BIN)/ruff check
@@ -24,9 +25,15 @@ format: $(VENV)/ready-dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+bench: $(VENV)/ready-dev ## measure the bot beside the plainest programs that do the same (half an hour)
+	$(BIN)/python -m tests.bench
+
+soak: $(VENV)/ready-dev ## minutes of mixed traffic with faults to order; nothing may be lost or wrong
+	$(BIN)/python -m tests.soak
+
 lock: $(VENV)/ready-dev ## pin the newest versions that pyproject.toml allows, with hashes
-	$(COMPILE) --extra postgres --output-file requirements.txt
-	$(COMPILE) --extra postgres --group dev --output-file requirements-dev.txt
+	$(COMPILE) --extra fast --extra postgres --output-file requirements.txt
+	$(COMPILE) --extra fast --extra postgres --group dev --output-file requirements-dev.txt
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info

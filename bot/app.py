@@ -30,6 +30,7 @@ from bot.presses import Presses
 from bot.profile import publish
 from bot.ryze import RyzeClient
 from bot.store import Entry, Store
+from bot.transport import transport
 from bot.watchdog import Watchdog
 from bot.webhook import Webhook, WebhookRefused
 
@@ -241,9 +242,8 @@ def telegram(config: Config, tls: SSLContext) -> Bot:
     """Build the Bot API's client, whose connections are kept warm."""
 
     def request() -> HTTPXRequest:
-        return HTTPXRequest(
-            read_timeout=10.0, write_timeout=10.0, pool_timeout=None, httpx_kwargs={"verify": tls, "limits": LIMITS}
-        )
+        kwargs = {"verify": tls, "limits": LIMITS, "transport": transport(tls, LIMITS)}
+        return HTTPXRequest(read_timeout=10.0, write_timeout=10.0, pool_timeout=None, httpx_kwargs=kwargs)
 
     return Bot(config.telegram_token, f"{config.api_url}/bot", request=request(), get_updates_request=request())
 
@@ -254,5 +254,6 @@ def ryze_http(config: Config, tls: SSLContext) -> httpx.AsyncClient:
         verify=tls,
         timeout=httpx.Timeout(None, connect=min(5.0, config.timeout)),
         limits=LIMITS,
+        transport=transport(tls, LIMITS),
         headers={"User-Agent": f"ryze-pin-bot/{__version__}"},
     )

@@ -122,6 +122,8 @@ class Outbox:
                 raise
             # All but the first are what the library raises on an answer that is not of the Bot API's shape.
             except (TelegramError, AttributeError, KeyError, TypeError) as error:
+                if isinstance(error.__cause__, UnicodeError):  # what can't even be sent now never can
+                    raise
                 if isinstance(error, RetryAfter):
                     pause = seconds(error) + 0.1
                 else:

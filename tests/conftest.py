@@ -103,6 +103,16 @@ class Stage:
         return (self.folder / "log").read_text(encoding="utf-8")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--plain", action="store_true", help="use httpx's own transport although `fast` is installed")
+
+
+@pytest.fixture(autouse=True)
+def _plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.config.getoption("--plain"):
+        monkeypatch.setattr("bot.transport.find_spec", lambda _: None)
+
+
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     tokens = {"sales": "token-of-sales", "support": "token-of-support"}

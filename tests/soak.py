@@ -149,7 +149,9 @@ class Soak:
 
     def telegram_fails(self, how: dict[str, Any]) -> Callable[[], Coroutine[Any, Any, None]]:
         async def fail() -> None:
-            method = self.chance.choice(["getUpdates", "sendMessage", "sendMessage", "*"])
+            # To getMe these would say that the token is wrong: the bot's answer to that is to end.
+            others = [] if how.get("status") in (401, 404) else ["*"]
+            method = self.chance.choice(["getUpdates", "sendMessage", "sendMessage", *others])
             fault = self.telegram.fault(method, times=self.chance.randint(1, 4), **how)
             await asyncio.sleep(self.chance.uniform(1, 4))
             fault.stop()

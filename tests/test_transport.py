@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import pytest
+from telegram import Bot
+from telegram.error import NetworkError, RetryAfter, TimedOut
 
-from bot.transport import transport
+from bot.transport import TelegramRequest, transport
 from tests.sandbox.ryze import RyzeServer
+from tests.sandbox.telegram import TelegramServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 LIMITS = httpx.Limits(max_connections=4, max_keepalive_connections=4, keepalive_expiry=60)
 PATH = "/api/chat/pinChat/sales"
@@ -31,21 +34,27 @@ class Body(httpx.AsyncByteStream):
 
 
 @pytest.fixture(params=["aiohttp", "httpx"])
-async def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
+def inner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], httpx.AsyncBaseTransport]:
+    """What builds the transport that a test is run on."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     tls = httpx.create_ssl_context()
-    if request.param == "aiohttp":
-        pytest.importorskip("httpx_aiohttp")
-        chosen = transport(tls, LIMITS)
-        assert chosen is not None
-    else:
-        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-        chosen = transport(tls, LIMITS)
-        assert chosen is None
-        monkeypatch.setenv("NO_PROXY", "*")
-    async with httpx.AsyncClient(verify=tls, limits=LIMITS, transport=chosen, timeout=5) as made:
+    if request.param == "httpx":
+        return lambda: httpx.AsyncHTTPTransport(verify=tls, limits=LIMITS)
+    pytest.importorskip("httpx_aiohttp")
+
+    def fast() -> httpx.AsyncBaseTransport:
+        made = transport(tls, LIMITS)
+        assert made is not None
+        return made
+
+    return fast
+
+
+@pytest.fixture
+async def client(inner: Callable[[], httpx.AsyncBaseTransport]) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=inner(), timeout=5) as made:
         yield made
 
 
@@ -213,3 +222,53 @@ async def test_a_long_answer_can_be_left_after_its_beginning(client: httpx.Async
 def test_where_a_proxy_is_named_httpx_uses_its_own(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert transport(httpx.create_ssl_context(), LIMITS) is None
+
+
+@pytest.fixture
+async def telegram() -> AsyncIterator[TelegramServer]:
+    async with TelegramServer() as server:
+        server.add_chat(1)
+        yield server
+
+
+@pytest.fixture
+async def bot(telegram: TelegramServer, inner: Callable[[], httpx.AsyncBaseTransport]) -> AsyncIterator[Bot]:
+    requests = TelegramRequest(inner()), TelegramRequest(inner())
+    url = f"{telegram.url}/bot"
+    async with Bot(telegram.token, url, request=requests[0], get_updates_request=requests[1]) as made:
+        yield made
+
+
+async def test_the_bot_api_is_spoken_over_one_connection(bot: Bot, telegram: TelegramServer) -> None:
+    sent = await bot.send_message(1, "<b>Grüße</b> & +5511 = 📌", parse_mode="HTML")
+    assert sent.text == "Grüße & +5511 = 📌"
+    await bot.send_message(1, "again")
+    assert telegram.connections == 1
+
+
+@pytest.mark.parametrize("how", [{"drop": "before"}, {"drop": "mid"}, {"raw": b"\0\0\0\0\r\n\r\n"}, {"status": 502}])
+async def test_what_breaks_is_a_network_error_and_the_next_request_works(
+    bot: Bot, telegram: TelegramServer, how: dict[str, Any]
+) -> None:
+    telegram.fault("sendMessage", **how)
+    with pytest.raises(NetworkError):
+        await bot.send_message(1, "hello")
+    assert (await bot.send_message(1, "hello")).text == "hello"
+
+
+async def test_an_answer_that_takes_too_long_has_timed_out(bot: Bot, telegram: TelegramServer) -> None:
+    telegram.fault("sendMessage", hang=True)
+    with pytest.raises(TimedOut):
+        await bot.send_message(1, "hello", read_timeout=0.2)
+
+
+async def test_where_telegram_is_down_it_is_a_network_error(bot: Bot, telegram: TelegramServer) -> None:
+    await telegram.down()
+    with pytest.raises(NetworkError):
+        await bot.send_message(1, "hello")
+
+
+async def test_telegrams_own_refusals_keep_their_meaning(bot: Bot, telegram: TelegramServer) -> None:
+    telegram.fault("sendMessage", status=429, retry_after=3)
+    with pytest.raises(RetryAfter):
+        await bot.send_message(1, "hello")

@@ -580,9 +580,9 @@ async def test_two_processes_behind_one_address_are_stopped_and_killed_in_turn(h
             return process
 
         processes = [await start(0), await start(1)]
-        for number, ending in enumerate([signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM] * 2):
-            before, some = len(host.answered()), chance.randrange(3, 15)
-            give(25)
+        for number, ending in enumerate([signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]):
+            before, some = len(host.answered()), chance.randrange(5, 30)
+            give(50)
             await host.telegram.wait_for(lambda before=before, some=some: len(host.answered()) >= before + some)  # type: ignore[misc]  # mypy infers no lambda with defaults
             processes[number % 2].send_signal(ending)
             assert await end(processes[number % 2], 20) == (0 if ending is signal.SIGTERM else -signal.SIGKILL)

@@ -58,7 +58,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smoke run: small figures that say nothing")
     parser.add_argument("--rounds", type=int, help="how often each is measured (default 3; with --quick 1)")
     parser.add_argument("--rows", nargs="+", choices=[*IN_TURN, *TOGETHER], default=[*IN_TURN, *TOGETHER])
-    parser.add_argument("--programs", nargs="+", choices=list(known), default=list(known))
+    usual = [name for name in known if name != "bot-plain"]
+    parser.add_argument("--programs", nargs="+", choices=list(known), default=usual, help="bot-plain: no extra `fast`")
     parser.add_argument("--json", type=Path, default=ROOT / "bench.json", help="where the figures go")
     options = parser.parse_args()
     if not Path("/proc/self/stat").exists():

@@ -27,6 +27,7 @@ class Program:
     name: str
     requirements: tuple[str, ...]
     arguments: Callable[[Path, str], list[str]] = field(repr=False)
+    without: str = ""  # what is taken away again
 
     @property
     def environment(self) -> Path:
@@ -38,7 +39,7 @@ class Program:
     def build(self) -> None:
         """Make the environment, unless it is there with just these requirements."""
         files = [ROOT / item for item in self.requirements if item.endswith(".txt")]
-        wanted = repr((sys.version, self.requirements, [file.read_bytes() for file in files]))
+        wanted = repr((sys.version, self.requirements, self.without, [file.read_bytes() for file in files]))
         digest = hashlib.sha256(wanted.encode()).hexdigest()
         stamp = self.environment / "built"
         if not stamp.exists() or stamp.read_text(encoding="ascii") != digest:
@@ -46,15 +47,11 @@ class Program:
             shutil.rmtree(self.environment, ignore_errors=True)
             uv = [sys.executable, "-m", "uv", "--quiet"]
             subprocess.run([*uv, "venv", "--python", sys.executable, str(self.environment)], check=True)  # noqa: S603 - our own words
-            install = [
-                *uv,
-                "pip",
-                "install",
-                "--compile-bytecode",
-                "--python",
-                str(self.environment / "bin" / "python"),
-            ]
-            subprocess.run([*install, *self.requirements], check=True, cwd=ROOT)  # noqa: S603 - the same
+            into = ["--python", str(self.environment / "bin" / "python")]
+            install = [*uv, "pip", "install", "--compile-bytecode", *into, *self.requirements]
+            subprocess.run(install, check=True, cwd=ROOT)  # noqa: S603 - the same
+            if self.without:
+                subprocess.run([*uv, "pip", "uninstall", *into, self.without], check=True)  # noqa: S603 - the same
             stamp.write_text(digest, encoding="ascii")
         self._trust()
 
@@ -79,11 +76,10 @@ def programs() -> dict[str, Program]:
     """All programs by name; what the plain ones need stands in pyproject.toml's dependency groups."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     needs = {need.partition(">")[0]: need for need in project["dependency-groups"]["bench"]}
-    fast = tuple(project["project"]["optional-dependencies"]["fast"])
     locked = ("--requirement", "requirements.txt")
     everyone = (
         Program("bot", locked, _bot),
-        Program("bot-fast", (*locked, *fast), _bot),
+        Program("bot-plain", locked, _bot, without="httpx-aiohttp"),
         Program("python-telegram-bot", (needs["python-telegram-bot"],), _plain("plain_ptb.py")),
         Program("aiogram", (needs["aiogram"],), _plain("plain_aiogram.py")),
     )

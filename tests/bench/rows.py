@@ -71,9 +71,10 @@ async def with_delay(program: Program, folder: Path, scale: Scale) -> Figures:
 async def many(program: Program, folder: Path, scale: Scale) -> Figures:
     """Memory after a tenth of the long run and after all of it."""
     async with running(program, folder, operators=100) as it:
+        early = it.memory
         for count in range(scale.many // 100):
             await asyncio.gather(*(it.command(operator, count) for operator in range(100)))
-            if count == scale.many // 1000 - 1:
+            if count == scale.many // 1000:
                 early = it.memory
         return {"memory after 1,000 commands": early, "memory after 10,000 commands": it.memory}
 
