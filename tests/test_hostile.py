@@ -248,7 +248,7 @@ async def test_10000_updates_of_any_shape_do_no_harm(stage: Stage) -> None:
     plain = {numbered(place): update for place, update in enumerate(pushed) if is_plain_command(update)}
     process = await stage.start()
     try:
-        await stage.telegram.wait_for(lambda: not stage.telegram.pending, timeout=120, what="all to be confirmed")
+        await stage.telegram.wait_for(lambda: not stage.telegram.pending, timeout=900, what="all to be confirmed")
         message = stage.telegram.message(ANA, "/unpin +5511988888888")
         assert "Unpinned" in (await stage.telegram.answer(message, timeout=60))["text"]
         assert process.returncode is None
