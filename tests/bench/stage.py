@@ -45,6 +45,8 @@ class Telegram(TelegramServer):
 
     def _send_message(self, params: Json) -> Json:
         message = super()._send_message(params)
+        if params.get("disable_notification"):
+            return message  # no answer yet, but word of what is being waited for
         asked = self._asked.pop(message["chat"]["id"], None)
         if asked and not asked.done():
             asked.set_result(perf_counter())
