@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 from telegram import Bot
 from telegram.error import InvalidToken, RetryAfter
-from telegram.request import HTTPXRequest
+from telegram.request import BaseRequest, HTTPXRequest
 
 from bot import __version__
 from bot.admins import Admins
@@ -30,7 +30,7 @@ from bot.presses import Presses
 from bot.profile import publish
 from bot.ryze import RyzeClient
 from bot.store import Entry, Store
-from bot.transport import transport
+from bot.transport import TelegramRequest, transport
 from bot.watchdog import Watchdog
 from bot.webhook import Webhook, WebhookRefused
 
@@ -241,8 +241,10 @@ async def _connect(bot: Bot, watchdog: Watchdog) -> str:
 def telegram(config: Config, tls: SSLContext) -> Bot:
     """Build the Bot API's client, whose connections are kept warm."""
 
-    def request() -> HTTPXRequest:
-        kwargs = {"verify": tls, "limits": LIMITS, "transport": transport(tls, LIMITS)}
+    def request() -> BaseRequest:
+        if fast := transport(tls, LIMITS):
+            return TelegramRequest(fast)
+        kwargs = {"verify": tls, "limits": LIMITS}
         return HTTPXRequest(read_timeout=10.0, write_timeout=10.0, pool_timeout=None, httpx_kwargs=kwargs)
 
     return Bot(config.telegram_token, f"{config.api_url}/bot", request=request(), get_updates_request=request())
