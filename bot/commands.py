@@ -112,8 +112,7 @@ class Commands:
         elif command == "id":
             await self._say(message, replies.say("id", telegram_id=operator.telegram_id))
         elif private:
-            offer = self._pinning.offer(message, operator, replies) if command is None else None
-            await self._answer(message, offer or Answer(self._hint(message, command, replies)))
+            await self._offer_or_hint(message, operator, command, replies)
 
     async def _pin(
         self, message: Message, operator: Operator, pending: Pending, typed: str, replies: Replies, *, pin: bool
@@ -159,8 +158,7 @@ class Commands:
                 await self._say(message, replies.say(denied.reason))
             elif not ours and denied.reason in (Reason.FORWARDED, Reason.VIA_BOT):
                 # A forwarded contact or number does nothing by itself: only a tap on what is offered for it acts.
-                offer = self._pinning.offer(message, denied.operator, replies) if command is None else None
-                await self._answer(message, offer or Answer(self._hint(message, command, replies)))
+                await self._offer_or_hint(message, denied.operator, command, replies)
         elif denied.reason is Reason.STRANGER:
             await self._refuse(message, sender, "id" if command == "id" else "stranger")
 
@@ -195,6 +193,10 @@ class Commands:
         if len(self._texts) > REMEMBERED_TEXTS:
             self._texts.popitem(last=False)
         return changed
+
+    async def _offer_or_hint(self, message: Message, operator: Operator, command: str | None, replies: Replies) -> None:
+        offer = self._pinning.offer(message, operator, replies) if command is None else None
+        await self._answer(message, offer or Answer(self._hint(message, command, replies)))
 
     @staticmethod
     def _hint(message: Message, command: str | None, replies: Replies) -> str:
