@@ -7,46 +7,42 @@ import logging
 import os
 import signal
 import time
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
 from telegram import Bot
 from telegram.error import InvalidToken, RetryAfter
-from telegram.request import BaseRequest, HTTPXRequest
 
 from bot import __version__
 from bot.admins import Admins
 from bot.attempts import Attempted, Attempts
 from bot.commands import Commands
-from bot.intake import Intake
+from bot.intake import Intake, TokenRejected, WebhookRefused
 from bot.lanes import Lanes
 from bot.languages import Languages
 from bot.outbox import LONGEST_PAUSE, Outbox, seconds
 from bot.pinning import Pinning
-from bot.polling import Polling, TokenRejected
+from bot.polling import Polling
 from bot.presses import Presses
 from bot.profile import publish
 from bot.ryze import RyzeClient
 from bot.store import Entry, Store
-from bot.transport import TelegramRequest, transport
+from bot.transport import Client, TelegramRequest, client
 from bot.watchdog import Watchdog
-from bot.webhook import Webhook, WebhookRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from ssl import SSLContext
 
     from bot.config import Config
+    from bot.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PLACES = 32  # commands, and calls to Telegram, at once: httpcore's pool slows with the number of its connections
-# Kept for minutes: httpx's own 5 s would cost nearly every command a TLS handshake. No maximum, since `PLACES` is one:
-# httpcore never takes back the place of a proxy's tunnel whose TLS handshake failed.
-LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=PLACES, keepalive_expiry=300.0)
 MEETING = 20.0  # seconds for Telegram to say who the bot is
 STOPPING = 19.5  # seconds that a stop may take in all
 WEBHOOK_PATIENCE = 25.0  # seconds that a command may wait, so that an answer comes before Telegram gives up
@@ -72,11 +68,13 @@ async def run(config: Config) -> int:
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
     for number in STOP_SIGNALS:  # until the loop is closed, so that a late one does no harm
         loop.add_signal_handler(number, stopping.set)
+    # Else each signal beyond what asyncio's pipe holds complains on stderr, and a flood of them locks the process up.
+    signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
     async with AsyncExitStack() as stack:
         watchdog = stack.enter_context(Watchdog())
         try:
             tls = httpx.create_ssl_context()
-            http = await stack.enter_async_context(ryze_http(config, tls))
+            http = await stack.enter_async_context(aclosing(client(tls, PLACES)))
             bot = telegram(config, tls)
         except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
             log.error("the environment's proxy or certificates can't be used: %s", error)  # noqa: TRY400 - the line says it all
@@ -87,6 +85,8 @@ async def run(config: Config) -> int:
         intake, outbox = Intake(bot), Outbox(bot, PLACES)
         source: Polling | Webhook
         if config.webhook:
+            from bot.webhook import Webhook  # noqa: PLC0415 - a bot that polls needs no tornado and its memory
+
             source = Webhook(bot, intake, outbox, watchdog, config.webhook)
         else:
             source = Polling(bot, intake, watchdog)
@@ -119,7 +119,7 @@ async def run(config: Config) -> int:
 async def _work(
     config: Config,
     bot: Bot,
-    http: httpx.AsyncClient,
+    http: Client,
     store: Store,
     outbox: Outbox,
     intake: Intake,
@@ -127,7 +127,7 @@ async def _work(
     watchdog: Watchdog,
 ) -> None:
     """Build what handles updates, have them come, and watch over it; `source` is where they come from."""
-    if config.webhook and isinstance(source, Webhook):
+    if config.webhook and not isinstance(source, Polling):
         with _listening(config.webhook.port):
             source.listen()
     observers: list[Callable[[Attempted], None]] = []
@@ -239,23 +239,6 @@ async def _connect(bot: Bot, watchdog: Watchdog) -> str:
 
 
 def telegram(config: Config, tls: SSLContext) -> Bot:
-    """Build the Bot API's client, whose connections are kept warm."""
-
-    def request() -> BaseRequest:
-        if fast := transport(tls, LIMITS):
-            return TelegramRequest(fast)
-        kwargs = {"verify": tls, "limits": LIMITS}
-        return HTTPXRequest(read_timeout=10.0, write_timeout=10.0, pool_timeout=None, httpx_kwargs=kwargs)
-
-    return Bot(config.telegram_token, f"{config.api_url}/bot", request=request(), get_updates_request=request())
-
-
-def ryze_http(config: Config, tls: SSLContext) -> httpx.AsyncClient:
-    """Build the client for Ryze, whose connections are kept warm."""
-    return httpx.AsyncClient(
-        verify=tls,
-        timeout=httpx.Timeout(None, connect=min(5.0, config.timeout)),
-        limits=LIMITS,
-        transport=transport(tls, LIMITS),
-        headers={"User-Agent": f"ryze-pin-bot/{__version__}"},
-    )
+    """Build the Bot API's client."""
+    request = TelegramRequest(client(tls, PLACES))
+    return Bot(config.telegram_token, f"{config.api_url}/bot", request=request, get_updates_request=request)

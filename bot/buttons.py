@@ -7,6 +7,7 @@ import re
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from bot.chats import Chat
 
@@ -47,6 +48,7 @@ class Page:
     offset: int
 
 
+@cache  # as many as there are instances
 def instance_hash(instance: str) -> str:
     """Name an instance in six characters that tell a stranger nothing."""
     return urlsafe_b64encode(hashlib.sha256(instance.encode()).digest())[:6].decode()

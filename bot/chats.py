@@ -8,6 +8,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import unquote
 
 import phonenumbers
@@ -66,14 +67,7 @@ class Chat:
     @property
     def display(self) -> str:
         """How a person reads it, with precisely the digits that are sent: "+55 11 99999-9999"; a JID as it is."""
-        if "@" in self.number:
-            return self.number
-        parsed = _parsed(f"+{self.number}")
-        if parsed is not None:
-            formatted = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
-            if _digits(formatted) == self.number:
-                return formatted
-        return f"+{self.number}"
+        return self.number if "@" in self.number else _international(self.number)
 
     @property
     def masked(self) -> str:
@@ -129,6 +123,7 @@ def split_chats(text: str) -> list[str]:
     return [stripped for piece in pieces if (stripped := piece.strip(_AROUND))]
 
 
+@lru_cache(maxsize=256)  # a command's text is first asked whether it begins with an instance's name
 def parse_chat(text: str, region: str | None) -> Chat:
     """Read one chat from what a person typed; `region` (ISO 3166) is for numbers without a country code.
 
@@ -281,6 +276,17 @@ def _region_of(number: str) -> str | None:
     return phonenumbers.region_code_for_number(parsed) if phonenumbers.is_valid_number(parsed) else None
 
 
+@lru_cache(maxsize=256)  # shown in the answer, on its button and in its log
+def _international(number: str) -> str:
+    parsed = _parsed(f"+{number}")
+    if parsed is not None:
+        formatted = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+        if _digits(formatted) == number:
+            return formatted
+    return f"+{number}"
+
+
+@lru_cache(maxsize=256)  # asked again and again while one text is judged
 def _parsed(written: str, region: str | None = None) -> PhoneNumber | None:
     try:
         return phonenumbers.parse(written, region, keep_raw_input=True)

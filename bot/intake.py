@@ -27,6 +27,14 @@ FINISHING = 15.0  # seconds that a stop gives to what has begun
 CANCELLING = 0.5  # seconds that it then gives to the rest
 
 
+class TokenRejected(Exception):
+    """Telegram does not accept the bot's token."""
+
+
+class WebhookRefused(Exception):
+    """Telegram does not take the address as a webhook."""
+
+
 @dataclass(eq=False, slots=True)
 class Pending:
     """An update that was taken in.

@@ -45,7 +45,15 @@ def masker(secrets: Iterable[str]) -> Callable[[str], str]:
         forms |= {repr(secret)[1:-1], repr(f'"{secret}')[2:-1], ascii(secret)[1:-1], ascii(f'"{secret}')[2:-1]}
     longest_first = sorted(map(re.escape, forms), key=len, reverse=True)
     pattern = re.compile("|".join([*longest_first, _SHAPE]), re.IGNORECASE)
-    return lambda text: pattern.sub(MASK, text)
+    shape = re.compile(_SHAPE, re.IGNORECASE)
+    lowered = tuple({form.lower() for form in forms})
+
+    def mask(text: str) -> str:
+        # With many secrets this search takes a twentieth of the pattern's time, and it hardly ever finds one.
+        lower = text.lower()
+        return (pattern if any(form in lower for form in lowered) else shape).sub(MASK, text)
+
+    return mask
 
 
 class _Formatter(logging.Formatter):

@@ -6,7 +6,7 @@ import asyncio
 import csv
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from bot import app
 from bot.chats import ChatError, parse_chat
 from bot.logs import masker
 from bot.store import Entry, Store
+from bot.transport import Body, client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,7 +70,7 @@ async def check_live(config: Config) -> int:
     mask = masker(config.secrets)
     try:
         tls = httpx.create_ssl_context()
-        bot, http = app.telegram(config, tls), app.ryze_http(config, tls)
+        bot, http = app.telegram(config, tls), client(tls, kept=1)
     except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
         print(f"The environment's proxy or certificates can't be used: {mask(str(error))}")
         return app.ENVIRONMENT_WRONG
@@ -85,9 +86,10 @@ async def check_live(config: Config) -> int:
     finally:
         await bot.shutdown()
     try:
-        async with asyncio.timeout(config.timeout), http, http.stream("GET", config.base_url) as answer:
-            print(f"Ryze: {config.base_url} answers (HTTP {answer.status_code}); no token was sent")
-    except Exception as error:  # noqa: BLE001 - httpx lets through what ssl, idna and anyio raise
+        async with asyncio.timeout(config.timeout), aclosing(http):
+            answer = await http.request("GET", config.base_url, {}, Body(b""), connect=config.timeout, most=1)
+            print(f"Ryze: {config.base_url} answers (HTTP {answer.status}); no token was sent")
+    except Exception as error:  # noqa: BLE001 - the libraries let through what ssl, idna and anyio raise
         print(f"Ryze: {config.base_url} can't be reached ({mask(_described(error))})")
         status = 1
     return status

@@ -8,9 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
-from telegram import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, Message, ReplyParameters
+from telegram import Message
 from telegram.constants import ParseMode
 from telegram.error import BadRequest, ChatMigrated, Forbidden, RetryAfter, TelegramError
+
+from bot.transport import call_raw
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,7 +25,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 300.0  # seconds for which a passing refusal is tried again
 LONGEST_PAUSE = 10.0  # seconds between two tries, where Telegram does not say
-_NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 _T = TypeVar("_T")
 
 
@@ -74,16 +75,7 @@ class Outbox:
         chat = message.chat.id
         async with self._in_order(chat):
             try:
-                await self.patiently(
-                    lambda: self._bot.edit_message_text(
-                        answer.text,
-                        chat,
-                        message.message_id,
-                        parse_mode=ParseMode.HTML,
-                        reply_markup=_keyboard(answer),
-                        link_preview_options=_NO_PREVIEW,
-                    )
-                )
+                await self._call("editMessageText", chat, answer, message_id=message.message_id)
             except (BadRequest, Forbidden, ChatMigrated) as refusal:
                 if "not modified" in refusal.message.lower():
                     return
@@ -147,18 +139,25 @@ class Outbox:
         thread: int | None = None,
         silent: bool = False,
     ) -> None:
-        await self.patiently(
-            lambda: self._bot.send_message(
-                chat,
-                answer.text,
-                parse_mode=ParseMode.HTML,
-                message_thread_id=thread,
-                disable_notification=silent or None,
-                reply_parameters=None if reply_to is None else ReplyParameters(reply_to),
-                reply_markup=_keyboard(answer),
-                link_preview_options=_NO_PREVIEW,
-            )
+        await self._call(
+            "sendMessage",
+            chat,
+            answer,
+            message_thread_id=thread,
+            disable_notification=silent or None,
+            reply_parameters=None if reply_to is None else {"message_id": reply_to},
         )
+
+    async def _call(self, method: str, chat: int, answer: Answer, **parameters: object) -> None:
+        parameters |= {
+            "chat_id": chat,
+            "text": answer.text,
+            "parse_mode": ParseMode.HTML,
+            "link_preview_options": {"is_disabled": True},
+            "reply_markup": _keyboard(answer),
+        }
+        # Raw, since nobody needs the message that comes back, and reading it would take as long as sending it.
+        await self.patiently(lambda: call_raw(self._bot, method, parameters))
 
 
 def topic(message: MaybeInaccessibleMessage) -> int | None:
@@ -174,9 +173,7 @@ def seconds(flood: RetryAfter) -> float:
     return float(pause) if isinstance(pause, int | float) else 1.0
 
 
-def _keyboard(answer: Answer) -> InlineKeyboardMarkup | None:
+def _keyboard(answer: Answer) -> object:
     if not answer.buttons:
         return None
-    return InlineKeyboardMarkup(
-        [[InlineKeyboardButton(button.label, callback_data=button.data)] for button in answer.buttons]
-    )
+    return {"inline_keyboard": [[{"text": button.label, "callback_data": button.data}] for button in answer.buttons]}

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from telegram.error import Conflict, EndPointNotFound, Forbidden, InvalidToken, RetryAfter, TelegramError
 
-from bot.intake import ALLOWED_UPDATES
+from bot.intake import ALLOWED_UPDATES, TokenRejected
 from bot.outbox import seconds
+from bot.transport import call_raw
 
 if TYPE_CHECKING:
     from telegram import Bot
@@ -41,10 +42,6 @@ QUIET = 60.0  # seconds without a second poller after which the next one is news
 
 AWAY = "Telegram can't be reached"
 STARTING = "starting"
-
-
-class TokenRejected(Exception):
-    """Telegram does not accept the bot's token."""
 
 
 class Polling:
@@ -149,17 +146,14 @@ class Polling:
             return
         await asyncio.wait(tasks[:1], timeout=ASK_AGAIN)
         breath = self.heard + BREATH - self._clock()
-        if breath > 0:
+        if breath > 0 and not all(task.done() for task in tasks):
             await asyncio.wait(tasks, timeout=breath)
 
     async def _get_updates(self, offset: int | None, *, hold: int, limit: int = 100) -> Batch:
-        parameters: dict[str, Any] = {"timeout": hold, "limit": limit, "allowed_updates": ALLOWED_UPDATES}
-        if offset is not None:
-            parameters["offset"] = offset
+        parameters = {"offset": offset, "timeout": hold, "limit": limit, "allowed_updates": ALLOWED_UPDATES}
         async with asyncio.timeout(hold + SLACK):  # in all: the library's own timeouts start afresh with every byte
-            # Raw, since python-telegram-bot's own method fails on a whole batch for one update that it can't read;
-            # spelt so that the library, which takes either case, does not recommend that method in a warning.
-            batch = await self._bot.do_api_request("get_Updates", parameters, read_timeout=hold + SLACK)
+            # Raw, since python-telegram-bot's own method fails on a whole batch for one update that it can't read.
+            batch = await call_raw(self._bot, "getUpdates", parameters, read=hold + SLACK)
         if not isinstance(batch, list):
             raise TelegramError("getUpdates gave no list")
         updates = [raw for raw in batch if isinstance(raw, dict) and isinstance(raw.get("update_id"), int)]

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 2.0  # seconds for which a question, or the last flush, waits for the database
 MOST_WAITING = 1000  # entries that wait to be written; beyond it the oldest are lost
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds between attempts to find the database again
+GATHER = 0.2  # seconds after a write in which what is recorded waits for the next
 TIDY = 3600.0  # seconds after which what is too old is deleted, even if nothing is recorded
 
 SILENT = "it does not answer"
@@ -100,6 +101,7 @@ class Recorder:
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
             pause = SHORTEST_PAUSE
+            await asyncio.sleep(GATHER)
             try:
                 async with asyncio.timeout(TIDY):
                     await self._wake.wait()

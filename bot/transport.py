@@ -1,65 +1,202 @@
-"""How requests leave: through aiohttp where the extra `fast` is installed, which halves a command's processor time."""
+"""How requests leave: through aiohttp where the extra `fast` is installed, which takes a fraction of httpx's time."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from functools import lru_cache
+import json
+import zlib
+from contextlib import aclosing
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlencode
 from urllib.request import getproxies
 
 import httpx
-from telegram.error import NetworkError, TimedOut
 from telegram.request import BaseRequest
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Mapping
 
-    from httpx_aiohttp import AiohttpTransport
+    from telegram import Bot
     from telegram._utils.types import ODVInput
     from telegram.request import RequestData
 
-CONNECT, REPLY = (
-    5.0,
-    10.0,
-)  # seconds for a connection, and for the next bytes of an answer where the caller does not say
+# Kept for minutes: httpx's own 5 s would cost nearly every command a TLS handshake.
+KEEP_ALIVE = 300.0
+CONNECT, REPLY = 5.0, 10.0  # seconds for a connection to Telegram, and for the next bytes of its answer
+MOST_UPDATES = 32 * 1024 * 1024  # bytes of an answer of Telegram's: a hundred updates are far shorter
 
 
-def transport(tls: ssl.SSLContext, limits: httpx.Limits) -> httpx.AsyncBaseTransport | None:
-    """Build a transport for one client; None stands for httpx's own.
+class Body:
+    """A request's body that knows whether a connection ever asked for it, which tells "nothing was sent" apart."""
 
-    That one is also used where the environment names a proxy: httpx looks for proxies only if it is given no transport.
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.sent = False
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer; `body` is decoded, and empty if it was too long or in an encoding that was not asked for."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Client(Protocol):
+    """Makes requests, over connections that it keeps; follows no redirect and keeps no cookie.
+
+    What goes wrong in `request` is an exception of any type; `body.sent` tells how far it came.
+    """
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body,
+        *,
+        connect: float,
+        read: float | None = None,
+        most: int,
+    ) -> Response:
+        """Make one request.
+
+        Args:
+            method: as HTTP has it.
+            url: where to.
+            headers: all but the body's length.
+            body: what is sent; empty for none.
+            connect: seconds for a connection, and for its TLS handshake.
+            read: seconds for the next bytes of the answer, None for as long as it takes.
+            most: bytes that are read of an answer's body, and that it may decompress to.
+
+        """
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+def client(tls: ssl.SSLContext, kept: int) -> Client:
+    """Build a client that keeps so many connections.
+
+    It is httpx's also where the environment names a proxy, since aiohttp reads those variables otherwise.
+
+    Raises:
+        ImportError, ValueError, httpx.InvalidURL: the environment's proxy can't be used.
+
     """
     proxies = getproxies()
-    if find_spec("httpx_aiohttp") is None or any(proxies.get(scheme) for scheme in ("http", "https", "all")):
-        return None
-    # Not at the top, since the extra may be absent.
-    from aiohttp import ClientSession, DummyCookieJar, TCPConnector  # noqa: PLC0415
-    from httpx_aiohttp import AiohttpTransport  # noqa: PLC0415
+    if find_spec("aiohttp") is None or any(proxies.get(scheme) for scheme in ("http", "https", "all")):
+        return Httpx(tls, kept)
+    from bot.fast import Aiohttp  # noqa: PLC0415 - the extra may be absent
 
-    def session() -> ClientSession:
-        connector = TCPConnector(
-            ssl=tls, limit=limits.max_connections or 0, keepalive_timeout=limits.keepalive_expiry or 0
+    return Aiohttp(tls)
+
+
+class Httpx:
+    """The client on httpx."""
+
+    def __init__(self, tls: ssl.SSLContext, kept: int) -> None:
+        # No maximum: httpcore never takes back the place of a proxy's tunnel whose TLS handshake failed.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=kept, keepalive_expiry=KEEP_ALIVE)
+        self._http = httpx.AsyncClient(verify=tls, limits=limits)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body,
+        *,
+        connect: float,
+        read: float | None = None,
+        most: int,
+    ) -> Response:
+        """As `Client.request`."""
+        self._http.cookies.clear()
+        request = self._http.build_request(
+            method,
+            url,
+            headers={**headers, "Content-Length": str(len(body.content))},
+            content=_Sending(body),
+            timeout=httpx.Timeout(None, connect=connect, read=read, write=read),
         )
-        return ClientSession(connector=connector, cookie_jar=DummyCookieJar())
+        response = await self._http.send(request, stream=True, follow_redirects=False)
+        async with aclosing(response):
+            return Response(
+                response.status_code, response.headers, await whole(response.aiter_raw(), response.headers, most)
+            )
 
-    return _Fast(AiohttpTransport(verify=tls, client=session))
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+class _Sending(httpx.AsyncByteStream):
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._body.sent = True
+        yield self._body.content
+
+
+async def whole(chunks: AsyncIterable[bytes], headers: Mapping[str, str], most: int) -> bytes:
+    """Read a body within `most` bytes; one that is longer, or encoded otherwise than by gzip, counts as empty."""
+    received = bytearray()
+    async for chunk in chunks:
+        received += chunk
+        if len(received) > most:
+            return b""
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("identity", ""):
+        return bytes(received)
+    if encoding not in ("gzip", "x-gzip"):
+        return b""
+    unzip = zlib.decompressobj(wbits=31)
+    try:
+        answer = unzip.decompress(received, most + 1)
+    except zlib.error:
+        return b""
+    return answer if unzip.eof and len(answer) <= most else b""
+
+
+async def call_raw(bot: Bot, method: str, parameters: Mapping[str, object], read: float = REPLY) -> Any:  # noqa: ANN401 - as it came
+    """Call a method of the Bot API and give its result as it came; a parameter that is None is left out.
+
+    The bot's requests have to be a `TelegramRequest`. `Bot.do_api_request` takes nearly twice as long for the same.
+
+    Raises:
+        TelegramError: as every method of `Bot`.
+
+    """
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in parameters.items()
+        if value is not None
+    }
+    return await bot.request.post(f"{bot.base_url}/{method}", cast("RequestData", _Texts(texts)), read_timeout=read)
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """As much of a RequestData as `TelegramRequest` reads."""
+
+    json_parameters: dict[str, str]
 
 
 class TelegramRequest(BaseRequest):
-    """python-telegram-bot's requests straight through a transport: httpx's client above it would cost as much again.
+    """python-telegram-bot's requests through such a client, whose owner it is. Files can't be sent."""
 
-    Files can't be sent.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
-        self._url = lru_cache(maxsize=64)(httpx.URL)
+    def __init__(self, http: Client) -> None:
+        self._http = http
         self._headers = {
             "User-Agent": self.USER_AGENT,
-            "Accept-Encoding": "gzip, deflate",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
             "Content-Type": "application/x-www-form-urlencoded",
         }
 
@@ -73,7 +210,7 @@ class TelegramRequest(BaseRequest):
 
     async def shutdown(self) -> None:
         """Close the connections."""
-        await self._inner.aclose()
+        await self._http.aclose()
 
     async def do_request(
         self,
@@ -81,93 +218,18 @@ class TelegramRequest(BaseRequest):
         method: str,
         request_data: RequestData | None = None,
         read_timeout: ODVInput[float] = BaseRequest.DEFAULT_NONE,
-        write_timeout: ODVInput[float] = BaseRequest.DEFAULT_NONE,
+        write_timeout: ODVInput[float] = BaseRequest.DEFAULT_NONE,  # noqa: ARG002 - no request is long
         connect_timeout: ODVInput[float] = BaseRequest.DEFAULT_NONE,
         pool_timeout: ODVInput[float] = BaseRequest.DEFAULT_NONE,  # noqa: ARG002 - a place is waited for as long as it takes
     ) -> tuple[int, bytes]:
-        """Make a request and give the answer's status and body.
-
-        Raises:
-            TimedOut: a connection or an answer took too long.
-            NetworkError: anything else that is wrong with them.
-
-        """
-        timeout = {"connect": connect_timeout, "read": read_timeout, "write": write_timeout}
-        usual = {"connect": CONNECT, "read": REPLY, "write": REPLY}
-        seconds = {name: told if isinstance(told, int | float) else usual[name] for name, told in timeout.items()}
-        request = httpx.Request(
+        """Make a request and give the answer's status and body; what goes wrong, the caller makes a NetworkError."""
+        response = await self._http.request(
             method,
-            self._url(url),
-            headers=self._headers,
-            content=urlencode(request_data.json_parameters).encode() if request_data else b"",
-            extensions={"timeout": {**seconds, "pool": None}},
+            url,
+            self._headers,
+            Body(urlencode(request_data.json_parameters).encode() if request_data else b""),
+            connect=connect_timeout if isinstance(connect_timeout, int | float) else CONNECT,
+            read=read_timeout if isinstance(read_timeout, int | float) else REPLY,
+            most=MOST_UPDATES,
         )
-        try:
-            response = await self._inner.handle_async_request(request)
-            try:
-                return response.status_code, await response.aread()
-            finally:
-                await response.aclose()
-        except httpx.TimeoutException as error:
-            raise TimedOut from error
-        except httpx.HTTPError as error:
-            raise NetworkError(f"{type(error).__name__}: {error}") from error
-
-
-class _Fast(httpx.AsyncBaseTransport):
-    """The extra's transport, with errors that are httpx's own: all of them, and each under its right name."""
-
-    def __init__(self, inner: AiohttpTransport) -> None:
-        self._inner = inner
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        with _as_httpx():
-            response = await self._inner.handle_async_request(request)
-        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - it gives no other
-        response.stream = _Stream(response.stream)
-        return response
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-class _Stream(httpx.AsyncByteStream):
-    def __init__(self, inner: httpx.AsyncByteStream) -> None:
-        self._inner = inner
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _as_httpx():
-            async for chunk in self._inner:
-                yield chunk
-
-    async def aclose(self) -> None:
-        with _as_httpx():
-            await self._inner.aclose()
-
-
-@contextmanager
-def _as_httpx() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - aiohttp also raises bare ValueErrors, TypeErrors and RuntimeErrors
-        cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
-        raise _kind(cause)(f"{type(cause).__name__}: {cause}") from cause
-
-
-def _kind(error: BaseException) -> type[httpx.TransportError]:
-    import aiohttp  # noqa: PLC0415 - the extra may be absent
-
-    # From the particular to the general: the first that fits is it.
-    kinds: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
-        (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
-        (aiohttp.ClientConnectorError, httpx.ConnectError),
-        (aiohttp.ServerTimeoutError, httpx.ReadTimeout),
-        (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError),
-        (aiohttp.ClientResponseError, httpx.RemoteProtocolError),
-        (aiohttp.ClientPayloadError, httpx.RemoteProtocolError),
-        (aiohttp.InvalidURL, httpx.UnsupportedProtocol),
-        (aiohttp.NonHttpUrlClientError, httpx.UnsupportedProtocol),
-        (aiohttp.ClientError, httpx.ReadError),
-        (OSError, httpx.ReadError),
-    )
-    return next((kind for theirs, kind in kinds if isinstance(error, theirs)), httpx.LocalProtocolError)
+        return response.status, response.body

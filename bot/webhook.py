@@ -19,9 +19,9 @@ from telegram.error import BadRequest, Forbidden, InvalidToken, TelegramError
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerConnectionDelegate, ResponseStartLine
 
-from bot.intake import ALLOWED_UPDATES
+from bot.intake import ALLOWED_UPDATES, TokenRejected, WebhookRefused
 from bot.outbox import LONGEST_PAUSE
-from bot.polling import STARTING, TokenRejected
+from bot.polling import STARTING
 
 if TYPE_CHECKING:
     from telegram import Bot
@@ -46,10 +46,6 @@ MAX_CONNECTIONS = 100
 TRYING = 60.0  # seconds for which setting the webhook is tried before the log says that it fails
 HEARTBEAT = 10.0  # seconds
 ANSWERING = 1.0  # seconds that a stop gives to the answers that are due
-
-
-class WebhookRefused(Exception):
-    """Telegram does not take the address as a webhook."""
 
 
 class Webhook(HTTPServerConnectionDelegate):

@@ -104,7 +104,7 @@ class Stage:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--plain", action="store_true", help="use httpx's own transport although `fast` is installed")
+    parser.addoption("--plain", action="store_true", help="use httpx although the extra `fast` is installed")
 
 
 @pytest.fixture(autouse=True)

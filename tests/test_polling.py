@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from telegram import Bot, Update
-from telegram.request import HTTPXRequest
 
 from bot import polling as polling_module
-from bot.intake import Intake, Pending
-from bot.polling import Polling, TokenRejected
+from bot.intake import Intake, Pending, TokenRejected
+from bot.polling import Polling
+from bot.transport import TelegramRequest, client
 from bot.watchdog import Watchdog
 from tests.sandbox.telegram import Call, TelegramServer
 
@@ -30,16 +31,15 @@ ANA = 111
 RIVAL = "another process is polling with the same token"
 
 
-def request() -> HTTPXRequest:
-    return HTTPXRequest(httpx_kwargs={"verify": False, "trust_env": False})  # reading certificates takes its time
-
-
 class Line:
     """Polling and intake on the stand-in, with a handler that a test can hold up by a message's text."""
 
     def __init__(self, telegram: TelegramServer, watchdog: Watchdog) -> None:
         self.telegram = telegram
-        self.bot = Bot(telegram.token, f"{telegram.url}/bot", request=request(), get_updates_request=request())
+        # Reading certificates takes its time.
+        self.request = TelegramRequest(client(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), 4))
+        url = f"{telegram.url}/bot"
+        self.bot = Bot(telegram.token, url, request=self.request, get_updates_request=self.request)
         self.intake = Intake(self.bot)
         self.polling = Polling(self.bot, self.intake, watchdog)
         self.begun: list[str] = []
@@ -85,7 +85,7 @@ class Line:
             for event in self.held.values():
                 event.set()
             await self.intake.finish()
-            await self.bot.shutdown()
+            await self.request.shutdown()
 
 
 @pytest.fixture
@@ -97,7 +97,9 @@ async def telegram() -> AsyncIterator[TelegramServer]:
 @pytest.fixture
 async def line(telegram: TelegramServer) -> AsyncIterator[Line]:
     with Watchdog(end=lambda _: None) as watchdog:
-        yield Line(telegram, watchdog)
+        line = Line(telegram, watchdog)
+        yield line
+        await line.request.shutdown()
 
 
 async def hit(telegram: TelegramServer, fault: Fault[Call]) -> None:

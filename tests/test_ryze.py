@@ -10,16 +10,15 @@ import struct
 import time
 import tracemalloc
 import zlib
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from bot import app
+from bot.app import PLACES
 from bot.budget import LIMIT, Budget
-from bot.config import Instance, load
+from bot.config import Instance
 from bot.outcomes import (
     BadRequest,
     InstanceNotFound,
@@ -40,10 +39,13 @@ from bot.outcomes import (
     UnreadableAnswer,
 )
 from bot.ryze import MAX_ANSWER, RyzeClient
+from bot.transport import client
 from tests.sandbox.ryze import RyzeServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from bot.transport import Client
 
     Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -52,14 +54,6 @@ JID = "5511999999999@s.whatsapp.net"
 TOKEN = "token-of-sales-canary"
 SALES = Instance("sales", TOKEN)
 DONE = json.dumps({"success": True, "message": "Chat pinned successfully", "chat_jid": JID, "pinned": True}).encode()
-CONFIG = load(
-    None,
-    {
-        "TELEGRAM_BOT_TOKEN": "1:a",
-        "BOT_CONFIG_YAML": "instances: {sales: {token: t}}\noperators: [{telegram_id: 1, instance: sales}]",
-    },
-    Path("nowhere"),
-)
 TLS = httpx.create_ssl_context()
 GENEROUS = 15.0  # seconds within which anything with a short deadline has ended, however slow the machine
 SHORT = 1.5  # seconds, for calls that are meant to run out of time
@@ -68,7 +62,7 @@ SHORT = 1.5  # seconds, for calls that are meant to run out of time
 class Caller:
     """The product's client with the product's pool, and a budget as its meter, one slot taken a call."""
 
-    def __init__(self, http: httpx.AsyncClient, base_url: str, timeout: float) -> None:
+    def __init__(self, http: Client, base_url: str, timeout: float) -> None:
         self.http = http
         self.ryze = RyzeClient(http, base_url, timeout)
         self.budget = Budget()
@@ -91,7 +85,7 @@ class Caller:
 
 @asynccontextmanager
 async def calling(base_url: str, timeout: float = 12.0) -> AsyncIterator[Caller]:  # noqa: ASYNC109 - the client's own
-    async with app.ryze_http(CONFIG, TLS) as http:
+    async with aclosing(client(TLS, PLACES)) as http:
         caller = Caller(http, base_url, timeout)
         yield caller
         assert caller.budget._under_way == 0, "every attempt that began has ended"
@@ -476,7 +470,7 @@ async def test_what_ryze_did_without_answering_in_time_is_done(ryze: RyzeServer)
 async def test_calls_that_ran_out_of_time_leave_a_client_that_works(ryze: RyzeServer) -> None:
     async with calling(ryze.url, SHORT) as caller:
         hang = ryze.fault(hang=True, times=None)
-        assert set(await asyncio.gather(*(caller.failure() for _ in range(app.PLACES)))) == {OutcomeUnknown}
+        assert set(await asyncio.gather(*(caller.failure() for _ in range(PLACES)))) == {OutcomeUnknown}
         hang.stop()
         caller.ryze = RyzeClient(caller.http, ryze.url, GENEROUS)
         assert (await caller.pin()).pinned
@@ -755,7 +749,7 @@ async def test_tunnels_that_hang_do_not_use_the_connections_up(monkeypatch: pyte
     async with serving(proxy) as url:
         monkeypatch.setenv("HTTPS_PROXY", url)
         async with calling("https://ryze.invalid", SHORT) as caller:
-            kinds = await asyncio.gather(*(caller.failure() for _ in range(app.PLACES)))
+            kinds = await asyncio.gather(*(caller.failure() for _ in range(PLACES)))
             assert set(kinds) == {NotSent}
             before = len(proxy.heads)
             caller.budget = Budget()
@@ -769,7 +763,7 @@ async def test_tunnels_that_hang_do_not_use_the_connections_up(monkeypatch: pyte
 async def test_a_call_that_is_cancelled_gives_its_connection_back_and_stays_counted(ryze: RyzeServer) -> None:
     async with calling(ryze.url) as caller:
         hang = ryze.fault(hang=True, times=None)
-        for number in range(1, app.PLACES + 3):
+        for number in range(1, PLACES + 3):
             call = asyncio.create_task(caller.pin())
             await ryze.wait_for(lambda number=number: len(ryze.calls) == number, what="the call")  # type: ignore[misc]
             call.cancel()

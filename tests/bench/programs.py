@@ -79,7 +79,7 @@ def programs() -> dict[str, Program]:
     locked = ("--requirement", "requirements.txt")
     everyone = (
         Program("bot", locked, _bot),
-        Program("bot-plain", locked, _bot, without="httpx-aiohttp"),
+        Program("bot-plain", locked, _bot, without="aiohttp"),
         Program("python-telegram-bot", (needs["python-telegram-bot"],), _plain("plain_ptb.py")),
         Program("aiogram", (needs["aiogram"],), _plain("plain_aiogram.py")),
     )

@@ -1,0 +1,75 @@
+"""The client on aiohttp, of the extra `fast`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import httpx
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp.payload import BytesPayload
+from yarl import URL
+
+from bot.transport import KEEP_ALIVE, Body, Response, whole
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from aiohttp.abc import AbstractStreamWriter
+
+
+class Aiohttp:
+    """As `bot.transport.Client`; to be built inside the event loop."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        connector = TCPConnector(ssl=tls, limit=0, keepalive_timeout=KEEP_ALIVE)
+        self._session = ClientSession(connector=connector, cookie_jar=DummyCookieJar(), auto_decompress=False)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body,
+        *,
+        connect: float,
+        read: float | None = None,
+        most: int,
+    ) -> Response:
+        """As `Client.request`."""
+        async with self._session.request(
+            method,
+            _url(url),
+            headers=headers,
+            data=_Sending(body) if body.content else None,
+            timeout=_timeout(connect, read),
+            allow_redirects=False,
+        ) as response:
+            answer = await whole(response.content.iter_any(), response.headers, most)
+            return Response(response.status, response.headers, answer)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+
+class _Sending(BytesPayload):
+    def __init__(self, body: Body) -> None:
+        super().__init__(body.content)
+        self._body = body
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._body.sent = True
+        await super().write_with_length(writer, content_length)
+
+
+@lru_cache(maxsize=1024)
+def _url(url: str) -> URL:
+    """Normalise a URL as httpx does, and no further."""
+    return URL(str(httpx.URL(url)), encoded=True)
+
+
+@lru_cache(maxsize=64)
+def _timeout(connect: float, read: float | None) -> ClientTimeout:
+    return ClientTimeout(sock_connect=connect, sock_read=read)
