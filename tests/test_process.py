@@ -315,6 +315,24 @@ async def test_sigterm_again_and_again_loses_nothing(host: Host, gap: float) -> 
     assert host.telegram.pending == []
 
 
+async def test_a_flood_of_sigterms_loses_nothing_and_says_nothing(host: Host) -> None:
+    process = await host.start()
+    await host.polls()
+    host.ryze.delay = 1
+    message = host.telegram.message(ANA, "/pin +5511999999999")
+    await host.telegram.wait_for(lambda: host.ryze.calls, what="the call")
+
+    def flood() -> None:
+        with suppress(ProcessLookupError):
+            for _ in range(200_000):
+                os.kill(process.pid, signal.SIGTERM)
+
+    await asyncio.to_thread(flood)
+    assert await end(process) == 0
+    assert host.answered() == {key(message): 1}
+    assert "Exception ignored" not in host.stage.log
+
+
 async def test_ctrl_c_is_a_stop_too(host: Host) -> None:
     process = await host.start()
     await host.polls()
