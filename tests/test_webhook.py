@@ -414,7 +414,7 @@ async def test_the_port_answers_while_telegram_is_down(host: Host, hooked: Hooke
         try:
             health = await hooked.client.get(f"{hooked.base}/healthz")
         except httpx.ConnectError:
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 60, "it waits for Telegram, which stays away"
             await asyncio.sleep(0.05)
         else:
             break
