@@ -69,7 +69,9 @@ async def run(config: Config) -> int:
     for number in STOP_SIGNALS:  # until the loop is closed, so that a late one does no harm
         loop.add_signal_handler(number, stopping.set)
     # Else each signal beyond what asyncio's pipe holds complains on stderr, and a flood of them locks the process up.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # one that came in between would be lost
     signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     async with AsyncExitStack() as stack:
         watchdog = stack.enter_context(Watchdog())
         try:
@@ -79,7 +81,7 @@ async def run(config: Config) -> int:
         except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
             log.error("the environment's proxy or certificates can't be used: %s", error)  # noqa: TRY400 - the line says it all
             return ENVIRONMENT_WRONG
-        stack.push_async_callback(bot.shutdown)
+        stack.push_async_callback(bot.request.shutdown)  # the bot's own does nothing before `initialize`
         store = Store.open(config.database_url or config.state, config.keep)
         stack.push_async_callback(store.close)
         intake, outbox = Intake(bot), Outbox(bot, PLACES)

@@ -10,21 +10,29 @@ from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from aiohttp.payload import BytesPayload
 from yarl import URL
 
-from bot.transport import KEEP_ALIVE, Body, Response, whole
+from bot.transport import KEEP_ALIVE, MOST_HEADERS, Body, Response, whole
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
     from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 
 class Aiohttp:
     """As `bot.transport.Client`; to be built inside the event loop."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
-        connector = TCPConnector(ssl=tls, limit=0, keepalive_timeout=KEEP_ALIVE)
-        self._session = ClientSession(connector=connector, cookie_jar=DummyCookieJar(), auto_decompress=False)
+        self._session = ClientSession(
+            connector=_Connector(ssl=tls, limit=0, keepalive_timeout=KEEP_ALIVE),
+            cookie_jar=DummyCookieJar(),
+            auto_decompress=False,
+            max_line_size=MOST_HEADERS,
+            max_field_size=MOST_HEADERS,
+        )
 
     async def request(
         self,
@@ -52,6 +60,16 @@ class Aiohttp:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+
+class _Connector(TCPConnector):
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        # aiohttp would take what a server said unasked, as a 408 for idling, for the answer to the next request.
+        while connection := await super()._get(key, traces):
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
 
 
 class _Sending(BytesPayload):

@@ -17,6 +17,7 @@ from telegram.error import BadRequest, Forbidden, InvalidToken
 from bot import app
 from bot.chats import ChatError, parse_chat
 from bot.logs import masker
+from bot.ryze import HEADERS
 from bot.store import Entry, Store
 from bot.transport import Body, client
 
@@ -84,10 +85,11 @@ async def check_live(config: Config) -> int:
         print(f"Telegram: can't be reached ({mask(_described(error))})")
         status = 1
     finally:
-        await bot.shutdown()
+        await bot.request.shutdown()
     try:
         async with asyncio.timeout(config.timeout), aclosing(http):
-            answer = await http.request("GET", config.base_url, {}, Body(b""), connect=config.timeout, most=1)
+            named = {"User-Agent": HEADERS["User-Agent"]}
+            answer = await http.request("GET", config.base_url, named, Body(b""), connect=config.timeout, most=0)
             print(f"Ryze: {config.base_url} answers (HTTP {answer.status}); no token was sent")
     except Exception as error:  # noqa: BLE001 - the libraries let through what ssl, idna and anyio raise
         print(f"Ryze: {config.base_url} can't be reached ({mask(_described(error))})")

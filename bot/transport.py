@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from urllib.request import getproxies
 
 import httpx
+from telegram.error import NetworkError
 from telegram.request import BaseRequest
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # Kept for minutes: httpx's own 5 s would cost nearly every command a TLS handshake.
 KEEP_ALIVE = 300.0
 CONNECT, REPLY = 5.0, 10.0  # seconds for a connection to Telegram, and for the next bytes of its answer
+MOST_HEADERS = 64 * 1024  # bytes of one header; aiohttp's own 8 KB are less than some proxies' policies
 MOST_UPDATES = 32 * 1024 * 1024  # bytes of an answer of Telegram's: a hundred updates are far shorter
 
 
@@ -48,7 +50,7 @@ class Response:
 class Client(Protocol):
     """Makes requests, over connections that it keeps; follows no redirect and keeps no cookie.
 
-    What goes wrong in `request` is an exception of any type; `body.sent` tells how far it came.
+    What goes wrong in `request` is an exception of any type; `body.sent` tells how far it came, unless it is empty.
     """
 
     async def request(
@@ -71,7 +73,7 @@ class Client(Protocol):
             body: what is sent; empty for none.
             connect: seconds for a connection, and for its TLS handshake.
             read: seconds for the next bytes of the answer, None for as long as it takes.
-            most: bytes that are read of an answer's body, and that it may decompress to.
+            most: bytes that are read of an answer's body, and that it may decompress to; of 0, it is not waited for.
 
         """
 
@@ -146,6 +148,8 @@ class _Sending(httpx.AsyncByteStream):
 
 async def whole(chunks: AsyncIterable[bytes], headers: Mapping[str, str], most: int) -> bytes:
     """Read a body within `most` bytes; one that is longer, or encoded otherwise than by gzip, counts as empty."""
+    if not most:
+        return b""
     received = bytearray()
     async for chunk in chunks:
         received += chunk
@@ -222,14 +226,22 @@ class TelegramRequest(BaseRequest):
         connect_timeout: ODVInput[float] = BaseRequest.DEFAULT_NONE,
         pool_timeout: ODVInput[float] = BaseRequest.DEFAULT_NONE,  # noqa: ARG002 - a place is waited for as long as it takes
     ) -> tuple[int, bytes]:
-        """Make a request and give the answer's status and body; what goes wrong, the caller makes a NetworkError."""
-        response = await self._http.request(
-            method,
-            url,
-            self._headers,
-            Body(urlencode(request_data.json_parameters).encode() if request_data else b""),
-            connect=connect_timeout if isinstance(connect_timeout, int | float) else CONNECT,
-            read=read_timeout if isinstance(read_timeout, int | float) else REPLY,
-            most=MOST_UPDATES,
-        )
+        """Make a request and give the answer's status and body.
+
+        Raises:
+            NetworkError: whatever goes wrong.
+
+        """
+        try:
+            response = await self._http.request(
+                method,
+                url,
+                self._headers,
+                Body(urlencode(request_data.json_parameters).encode() if request_data else b""),
+                connect=connect_timeout if isinstance(connect_timeout, int | float) else CONNECT,
+                read=read_timeout if isinstance(read_timeout, int | float) else REPLY,
+                most=MOST_UPDATES,
+            )
+        except Exception as error:  # the library's own wrapping shows the repr, with the whole request in it
+            raise NetworkError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
         return response.status, response.body

@@ -86,6 +86,15 @@ def test_a_secret_is_masked_however_it_is_written(configure: Configure, text: st
     assert re.search(r"before .*\*\*\*.* after\n$", stream.getvalue())
 
 
+@pytest.mark.parametrize(
+    ("secret", "text"), [("ΠΑΣ", "ΠΑΣx"), ("Σ1canary", "u:Σ1canary@"), ("Straße", "STRASSE Straße")]
+)
+def test_a_secret_is_masked_in_any_alphabet(configure: Configure, secret: str, text: str) -> None:
+    stream = configure(secrets=(secret,))
+    logging.getLogger("bot").info("%s", text)
+    assert secret not in stream.getvalue()
+
+
 def test_the_longest_secret_is_masked_first(configure: Configure) -> None:
     stream = configure(secrets=("abc", "abc-canary", ""))
     logging.getLogger("bot").info("<abc-canary>")

@@ -472,6 +472,7 @@ async def test_a_port_that_is_taken_ends_the_process_with_a_clear_line(host: Hos
         process = await host.start(**{name: str(port)})
         assert await end(process) == 70
     assert f"ERROR bot.app can't listen on port {port} (Address already in use)" in host.stage.log
+    assert host.stage.log.count("ERROR") == 1
 
 
 async def test_sigterm_while_busy_answers_what_has_begun_and_has_the_rest_sent_again(
