@@ -13,8 +13,8 @@ demo: $(VENV)/ready ## talk to the real bot, with stand-ins for Telegram and Ryz
 	@$(BIN)/python -m tests.sandbox.demo
 
 test: $(VENV)/ready-dev ## run every test, with branch coverage; those of the network on both HTTP clients
-	$(BIN)/python -m pytest --numprocesses 8 --dist worksteal --cov --cov-report=
-	$(BIN)/python -m pytest --numprocesses 8 --dist worksteal --cov --cov-append --plain tests/test_ryze.py tests/test_outbox.py tests/test_polling.py
+	$(BIN)/python -m pytest --numprocesses 6 --dist worksteal --cov --cov-report=
+	$(BIN)/python -m pytest --numprocesses 6 --dist worksteal --cov --cov-append --plain tests/test_ryze.py tests/test_outbox.py tests/test_polling.py
 
 check: $(VENV)/ready-dev ## ruff, ruff format and mypy --strict
 	$(BIN)/ruff check

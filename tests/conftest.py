@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 
 from bot import app
 from bot.config import Config, load
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.sandbox.server import Json
+
+# A slow machine is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 ANA, BIA, STRANGER = 111, 222, 999  # Ana's instance is sales, Bia's is support
 

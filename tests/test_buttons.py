@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.buttons import MOST_BYTES, Action, Page, Press, instance_hash, pack, unpack
@@ -26,7 +26,6 @@ PRESSES = (
 NEARLY = st.from_regex(r"\A[pushx]?:?[\w-]{4,7}:?[0-9-]{0,33}[slgnx]?(:[0-9]{0,17}g?)?(:=?[0-9]{0,17})?:?\Z")
 
 
-@settings(deadline=None)  # a slow machine is no failure
 @given(PRESSES)
 def test_a_press_comes_back_as_it_was_packed(press: Press | Page) -> None:
     data = pack(press)
@@ -45,7 +44,6 @@ def test_two_groups_fit() -> None:
     assert pack(Press(Action.SWAP, instance_hash("sales"), group, group))
 
 
-@settings(deadline=None)  # a slow machine is no failure
 @given(st.text() | NEARLY | st.text(alphabet="push:=0123456789lgn-_aA\n٣"))
 def test_whatever_anybody_writes_is_read_exactly_or_not_at_all(data: str) -> None:
     press = unpack(data)

@@ -6,7 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.config import Config, ConfigError, Instance, Operator, Webhook, describe, load
@@ -468,7 +468,6 @@ FRAGMENTS += [
 ]
 
 
-@settings(deadline=None)  # the speed of the machine is no matter here
 @given(st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=5), max_size=30).map("".join))
 def test_no_text_is_answered_with_anything_but_a_config_or_lines_of_problems(text: str) -> None:
     file, problems = parse("bot.yaml", text, ENV)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.outcomes import (
@@ -523,7 +523,6 @@ ENVELOPES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine's speed is no fact of ours
 @given(
     status=st.integers(100, 599) | st.sampled_from([200, 400, 429, 500, 503]) | st.integers(),
     headers=st.dictionaries(st.text() | st.just("x-ratelimit-remaining"), st.text(), max_size=3),

@@ -8,7 +8,7 @@ from string import Formatter
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bot
@@ -117,7 +117,6 @@ def test_what_is_no_chat_is_answered_with_an_example(problem: ChatProblem) -> No
     assert utf16(text) < 500
 
 
-@settings(deadline=None)  # a slow machine is no failure
 @given(st.text(st.characters(exclude_categories=())))
 def test_no_foreign_text_survives_as_markup_line_or_direction(text: str) -> None:
     shown, entities = parse_html(f"<i>{escape(text)}</i>.")
@@ -128,7 +127,6 @@ def test_no_foreign_text_survives_as_markup_line_or_direction(text: str) -> None
     clean(text).encode()
 
 
-@settings(deadline=None)  # as above
 @given(st.text(), st.integers(1, 50))
 def test_a_shortened_text_says_so(text: str, most: int) -> None:
     short = shorten(text, most)
