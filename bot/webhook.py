@@ -44,7 +44,8 @@ IDLE = 120.0  # seconds for which a connection may be silent
 REMEMBERED = 10_000  # ids of updates that were handled
 MAX_CONNECTIONS = 100
 TRYING = 60.0  # seconds for which setting the webhook is tried before the log says that it fails
-HEARTBEAT = 10.0  # seconds
+HEARTBEAT = 30.0  # seconds between two looks whether Telegram still has the webhook
+LOOKING = 10.0  # seconds that one may take
 ANSWERING = 1.0  # seconds that a stop gives to the answers that are due
 
 
@@ -88,8 +89,13 @@ class Webhook(HTTPServerConnectionDelegate):
             TokenRejected: Telegram has rejected the token for a minute.
 
         """
+        while True:
+            await self._be_set()
+            await self._until_removed()
+
+    async def _be_set(self) -> None:
         self.trouble = ""
-        while not self.fetched.is_set():
+        while True:
             self._watchdog.alive(pause=TRYING)
             try:
                 await self._outbox.patiently(self._set, TRYING)
@@ -103,11 +109,30 @@ class Webhook(HTTPServerConnectionDelegate):
             except TelegramError as error:
                 log.warning("the webhook is not set yet: %s", error)
             else:
-                self.fetched.set()
+                break
+        self.fetched.set()
         log.info("Telegram pushes updates to %s", urlsplit(self._settings.url).netloc)
-        while True:  # Telegram calls when it has something; that the loop gets to here is all there is to watch
+
+    async def _until_removed(self) -> None:
+        """Come back if two looks in a row find no webhook: once may be a change of mode, whose end is near."""
+        while True:
             self._watchdog.alive()
             await asyncio.sleep(HEARTBEAT)
+            if await self._is_set():
+                self.trouble = ""
+            elif self.trouble:
+                log.warning("the webhook was removed, as a process that polls with this token does: end it")
+                return
+            else:
+                self.trouble = "Telegram has no webhook for this bot"
+
+    async def _is_set(self) -> bool:
+        try:
+            async with asyncio.timeout(LOOKING):
+                return bool((await self._bot.get_webhook_info()).url)
+        except Exception as error:  # noqa: BLE001 - whatever a broken answer makes the library raise, nothing is known then
+            log.debug("getWebhookInfo: %r", error)
+            return True
 
     async def confirm(self) -> None:
         """Take nothing more, and let the answers out that are due; called once, after the intake finished."""

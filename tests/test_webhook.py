@@ -517,6 +517,33 @@ async def test_sigterm_while_telegram_hangs(host: Host, hooked: Hooked, method: 
 # From one mode to the other, and past one machine
 
 
+async def test_a_webhook_that_a_poller_removed_is_set_again(
+    hooked: Hooked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bot.webhook.HEARTBEAT", 0.05)
+    async with hooked.bot():
+        await hooked.client.post(f"{hooked.telegram.url}/bot{hooked.telegram.token}/deleteWebhook")
+        await hooked.telegram.wait_for(
+            lambda: sum(call.method == "setWebhook" for call in hooked.telegram.calls) == 2, what="setting it again"
+        )
+        await hooked.healthy()
+        await hooked.telegram.answer(hooked.telegram.message(ANA, "/pin +5511999999999"))
+    assert sum("the webhook was removed" in record.message for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("fault", [{"status": 502}, {"body": b'{"ok":true,"result":true}'}, {"drop": "before"}])
+async def test_where_telegram_does_not_say_whether_it_has_the_webhook_it_has(
+    hooked: Hooked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("bot.webhook.HEARTBEAT", 0.05)
+    order = hooked.telegram.fault("getWebhookInfo", times=None, **fault)
+    async with hooked.bot():
+        await hooked.telegram.wait_for(lambda: order.hits >= 4, what="some looks")
+        assert (await hooked.client.get(f"{hooked.base}/healthz")).status_code == 200
+    assert sum(call.method == "setWebhook" for call in hooked.telegram.calls) == 1
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 @pytest.mark.parametrize("to_webhook", [True, False])
 async def test_a_change_of_mode_loses_nothing(host: Host, hooked: Hooked, to_webhook: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Old and new process overlap, and commands come all the while."""
