@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import sqlite3
 import stat
 import subprocess
@@ -22,6 +21,7 @@ import pytest
 
 from bot import database, recorder
 from bot.store import Entry, Store, StoreAway
+from tests.test_webhook import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -161,9 +161,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     pytest.importorskip("psycopg", reason="psycopg is not installed: nothing is tested on PostgreSQL")
     if not shutil.which("pg_virtualenv") or not any(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")):
         pytest.skip("Debian's postgresql is not installed: nothing is tested on PostgreSQL")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     reader, writer = os.pipe()
     said = tmp_path_factory.mktemp("postgres") / "log"
     # It ends, and removes the cluster, when its standard input does, whatever becomes of this process.

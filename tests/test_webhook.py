@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import random
 import signal
 import socket
 import time
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +36,18 @@ NO_NAME = "bad webhook: Failed to resolve host: Temporary failure in name resolu
 TOLD = {**JSON, SECRET_HEADER: SECRET}
 
 
+# Below the ports that the kernel gives out by itself, and apart for each of pytest's workers: nothing else takes one
+# before the bot does.
+_FIRST_PORT = 20_000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_ports = (_FIRST_PORT + (os.getpid() + number) % 1000 for number in count())
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in _ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port
+    raise AssertionError
 
 
 class Hooked:
