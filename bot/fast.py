@@ -10,11 +10,10 @@ from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from aiohttp.payload import BytesPayload
 from yarl import URL
 
-from bot.transport import KEEP_ALIVE, MOST_HEADERS, Body, Response, whole
+from bot.transport import KEEP_ALIVE, MOST_HEADERS, Body, Request, Response, whole
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
 
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.client_reqrep import ConnectionKey
@@ -34,27 +33,17 @@ class Aiohttp:
             max_field_size=MOST_HEADERS,
         )
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: Body,
-        *,
-        connect: float,
-        read: float | None = None,
-        most: int,
-    ) -> Response:
+    async def request(self, asked: Request) -> Response:
         """As `Client.request`."""
         async with self._session.request(
-            method,
-            _url(url),
-            headers=headers,
-            data=_Sending(body) if body.content else None,
-            timeout=_timeout(connect, read),
+            asked.method,
+            _url(asked.url),
+            headers=asked.headers,
+            data=_Sending(asked.body) if asked.body.content else None,
+            timeout=_timeout(asked.connect, asked.read),
             allow_redirects=False,
         ) as response:
-            answer = await whole(response.content.iter_any(), response.headers, most)
+            answer = await whole(response.content.iter_any(), response.headers, asked.most)
             return Response(response.status, response.headers, answer)
 
     async def aclose(self) -> None:

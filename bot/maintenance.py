@@ -19,7 +19,7 @@ from bot.chats import ChatError, parse_chat
 from bot.logs import masker
 from bot.ryze import HEADERS
 from bot.store import Entry, Store
-from bot.transport import Body, client
+from bot.transport import Body, Request, client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -89,7 +89,8 @@ async def check_live(config: Config) -> int:
     try:
         async with asyncio.timeout(config.timeout), aclosing(http):
             named = {"User-Agent": HEADERS["User-Agent"]}
-            answer = await http.request("GET", config.base_url, named, Body(b""), connect=config.timeout, most=0)
+            asked = Request("GET", config.base_url, named, Body(b""), connect=config.timeout, most=0)
+            answer = await http.request(asked)
             print(f"Ryze: {config.base_url} answers (HTTP {answer.status}); no token was sent")
     except Exception as error:  # noqa: BLE001 - the libraries let through what ssl, idna and anyio raise
         print(f"Ryze: {config.base_url} can't be reached ({mask(_described(error))})")

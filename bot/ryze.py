@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from bot import __version__
 from bot.outcomes import NotSent, OutcomeUnknown, PinnedChat, RateLimited, RyzeError, decode_answer, has_envelope
-from bot.transport import Body
+from bot.transport import Body, Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +94,7 @@ class RyzeClient:
         result: PinnedChat | RyzeError | None = None
         left = deadline - asyncio.get_running_loop().time()
         try:
-            answer = await self._http.request(
+            asked = Request(
                 "POST",
                 f"{self._base_url}{PIN_CHAT}{quote(instance.name, safe='')}",
                 {**HEADERS, "token": instance.token},
@@ -104,6 +104,7 @@ class RyzeClient:
                 connect=min(CONNECT, left * 0.45),
                 most=MAX_ANSWER,
             )
+            answer = await self._http.request(asked)
             headers = answer.headers
             passing = answer.status in (502, 504) or (answer.status == 503 and not has_envelope(answer.body))
             result = decode_answer(answer.status, headers, answer.body, pin=pin)

@@ -38,6 +38,24 @@ class Body:
         self.sent = False
 
 
+@dataclass(slots=True)
+class Request:
+    """What is asked.
+
+    `headers` are all but the body's length, and an empty `body` is none. In seconds, `connect` is for a connection and
+    for its TLS handshake, `read` for the next bytes of the answer (None: as long as it takes). `most` bytes are read of
+    the answer's body, and it may decompress to as many; of 0, it is not waited for.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: Body
+    connect: float
+    most: int
+    read: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """An answer; `body` is decoded, and empty if it was too long or in an encoding that was not asked for."""
@@ -50,41 +68,20 @@ class Response:
 class Client(Protocol):
     """Makes requests, over connections that it keeps; follows no redirect and keeps no cookie.
 
-    What goes wrong in `request` is an exception of any type; `body.sent` tells how far it came, unless it is empty.
+    What goes wrong in `request` is an exception of any type; its `body.sent` tells how far it came, unless it is empty.
     """
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: Body,
-        *,
-        connect: float,
-        read: float | None = None,
-        most: int,
-    ) -> Response:
-        """Make one request.
-
-        Args:
-            method: as HTTP has it.
-            url: where to.
-            headers: all but the body's length.
-            body: what is sent; empty for none.
-            connect: seconds for a connection, and for its TLS handshake.
-            read: seconds for the next bytes of the answer, None for as long as it takes.
-            most: bytes that are read of an answer's body, and that it may decompress to; of 0, it is not waited for.
-
-        """
+    async def request(self, asked: Request) -> Response:
+        """Make one request."""
 
     async def aclose(self) -> None:
         """Close the connections."""
 
 
 def client(tls: ssl.SSLContext, kept: int) -> Client:
-    """Build a client that keeps so many connections.
+    """Build a client; httpx's keeps so many connections at most.
 
-    It is httpx's also where the environment names a proxy, since aiohttp reads those variables otherwise.
+    It is that one also where the environment names a proxy, since aiohttp reads those variables otherwise.
 
     Raises:
         ImportError, ValueError, httpx.InvalidURL: the environment's proxy can't be used.
@@ -106,31 +103,20 @@ class Httpx:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=kept, keepalive_expiry=KEEP_ALIVE)
         self._http = httpx.AsyncClient(verify=tls, limits=limits)
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: Body,
-        *,
-        connect: float,
-        read: float | None = None,
-        most: int,
-    ) -> Response:
+    async def request(self, asked: Request) -> Response:
         """As `Client.request`."""
         self._http.cookies.clear()
         request = self._http.build_request(
-            method,
-            url,
-            headers={**headers, "Content-Length": str(len(body.content))},
-            content=_Sending(body),
-            timeout=httpx.Timeout(None, connect=connect, read=read, write=read),
+            asked.method,
+            asked.url,
+            headers={**asked.headers, "Content-Length": str(len(asked.body.content))},
+            content=_Sending(asked.body),
+            timeout=httpx.Timeout(None, connect=asked.connect, read=asked.read, write=asked.read),
         )
         response = await self._http.send(request, stream=True, follow_redirects=False)
         async with aclosing(response):
-            return Response(
-                response.status_code, response.headers, await whole(response.aiter_raw(), response.headers, most)
-            )
+            answer = await whole(response.aiter_raw(), response.headers, asked.most)
+            return Response(response.status_code, response.headers, answer)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -232,16 +218,17 @@ class TelegramRequest(BaseRequest):
             NetworkError: whatever goes wrong.
 
         """
+        asked = Request(
+            method,
+            url,
+            self._headers,
+            Body(urlencode(request_data.json_parameters).encode() if request_data else b""),
+            connect=connect_timeout if isinstance(connect_timeout, int | float) else CONNECT,
+            read=read_timeout if isinstance(read_timeout, int | float) else REPLY,
+            most=MOST_UPDATES,
+        )
         try:
-            response = await self._http.request(
-                method,
-                url,
-                self._headers,
-                Body(urlencode(request_data.json_parameters).encode() if request_data else b""),
-                connect=connect_timeout if isinstance(connect_timeout, int | float) else CONNECT,
-                read=read_timeout if isinstance(read_timeout, int | float) else REPLY,
-                most=MOST_UPDATES,
-            )
+            response = await self._http.request(asked)
         except Exception as error:  # the library's own wrapping shows the repr, with the whole request in it
             raise NetworkError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
         return response.status, response.body

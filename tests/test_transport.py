@@ -12,7 +12,7 @@ import pytest
 from telegram import Bot
 from telegram.error import BadRequest, NetworkError, RetryAfter
 
-from bot.transport import Body, Client, Httpx, Response, TelegramRequest, call_raw, client
+from bot.transport import Body, Client, Httpx, Request, Response, TelegramRequest, call_raw, client
 from tests.sandbox.ryze import RyzeServer
 from tests.sandbox.telegram import TelegramServer
 
@@ -50,7 +50,7 @@ async def pin(
     headers: dict[str, str] = HEADERS,
 ) -> Response:
     body = body or Body(CONTENT)
-    return await http.request("POST", url + PATH, headers, body, connect=connect, read=read, most=most)
+    return await http.request(Request("POST", url + PATH, headers, body, connect=connect, read=read, most=most))
 
 
 async def test_an_answer_arrives_whole_and_the_request_was_sent_as_it_was_built(http: Client) -> None:
@@ -71,7 +71,7 @@ async def test_an_answer_arrives_whole_and_the_request_was_sent_as_it_was_built(
 
 async def test_a_request_without_a_body(http: Client) -> None:
     async with RyzeServer() as ryze:
-        response = await http.request("GET", ryze.url, {}, Body(b""), connect=5, read=5, most=0)
+        response = await http.request(Request("GET", ryze.url, {}, Body(b""), connect=5, read=5, most=0))
         assert (response.status, response.body) == (404, b"")
         assert ryze.calls[0].body == b""
 
@@ -153,6 +153,33 @@ async def test_a_connection_that_breaks_is_an_error(http: Client, when: Literal[
         ryze.fault(drop=when)
         with pytest.raises(Exception, match=r"(?i)disconnect|reset|peer|closed|not enough data|payload|^$"):
             await pin(http, ryze.url, body)
+        assert (await pin(http, ryze.url)).status == 200
+    assert body.sent
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\0\0\0\0\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnothing\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
+        b"HTTP/1.1 9999 What\r\n\r\n",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_gives_no_answer_and_was_sent(http: Client, raw: bytes) -> None:
+    body = Body(CONTENT)
+    async with RyzeServer() as ryze:
+        ryze.fault(raw=raw)
+        try:
+            response = await pin(http, ryze.url, body)
+        except Exception:  # noqa: BLE001 - of any type, as the interface has it
+            response = Response(200, {}, b"")  # which a lenient parser may make of it
+        assert (response.status, response.body) == (200, b"")
         assert (await pin(http, ryze.url)).status == 200
     assert body.sent
 
