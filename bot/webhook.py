@@ -89,12 +89,13 @@ class Webhook(HTTPServerConnectionDelegate):
             TokenRejected: Telegram has rejected the token for a minute.
 
         """
+        self.trouble = ""
         while True:
             await self._be_set()
+            self.trouble = ""
             await self._until_removed()
 
     async def _be_set(self) -> None:
-        self.trouble = ""
         while True:
             self._watchdog.alive(pause=TRYING)
             try:
