@@ -25,7 +25,7 @@ format: $(VENV)/ready-dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/ready-dev ## measure the bot beside the plainest programs that do the same (half an hour)
+bench: $(VENV)/ready-dev ## measure the bot beside the plainest programs that do the same (about an hour)
 	$(BIN)/python -m tests.bench
 
 soak: $(VENV)/ready-dev ## minutes of mixed traffic with faults to order; nothing may be lost or wrong
