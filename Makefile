@@ -2,7 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-COMPILE := $(BIN)/uv --quiet pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade
+# The lists are complete. Without --no-deps, pip before 23.3 looks for the newest release of a package that another one asks
+# for with an extra, and then refuses it as not pinned (pypa/pip #12345).
+INSTALL := $(PIP) install --no-deps --require-hashes --requirement
+COMPILE := $(BIN)/uv --quiet pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --upgrade
 
 .PHONY: help demo test check format bench soak lock clean
 
@@ -41,9 +44,11 @@ clean: ## remove what the other targets made
 $(VENV)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, and $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --require-hashes --requirement requirements.txt
+	$(INSTALL) requirements.txt
+	$(PIP) check
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
-	$(PIP) install --require-hashes --requirement requirements-dev.txt
+	$(INSTALL) requirements-dev.txt
+	$(PIP) check
 	@touch $@
