@@ -1,246 +1,231 @@
-"""Builds and wires all of it; start and stop."""
-
-from __future__ import annotations
+"""Wires the parts, starts them and stops them."""
 
 import asyncio
 import logging
-import os
 import signal
+import sys
 import time
-from contextlib import AsyncExitStack, aclosing, contextmanager
-from functools import partial
+from collections.abc import Callable
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
-from telegram import Bot
-from telegram.error import InvalidToken, RetryAfter
+from telegram.error import BadRequest, Forbidden, InvalidToken
 
-from bot import __version__
-from bot.admins import Admins
-from bot.attempts import Attempted, Attempts
-from bot.commands import Commands
-from bot.intake import Intake, TokenRejected, WebhookRefused
-from bot.lanes import Lanes
-from bot.languages import Languages
-from bot.outbox import LONGEST_PAUSE, Outbox, seconds
-from bot.pinning import Pinning
-from bot.polling import Polling
-from bot.presses import Presses
-from bot.profile import publish
-from bot.ryze import RyzeClient
-from bot.store import Entry, Store
-from bot.transport import Client, TelegramRequest, client
-from bot.watchdog import Watchdog
+from bot import __version__, http_client
+from bot.conversation.admins import Admins
+from bot.conversation.menu import publish
+from bot.conversation.router import Parts, Router
+from bot.conversation.texts import Languages
+from bot.memory.store import Entry, Store
+from bot.operations.health import Health
+from bot.ryze.client import RyzeClient
+from bot.ryze.queue import Attempt, PinQueue
+from bot.settings.load import ConfigError
+from bot.settings.model import Settings
+from bot.telegram import build_bot
+from bot.telegram.outbox import MAX_PAUSE, Outbox, reason, seconds
+from bot.telegram.polling import Polling
+from bot.telegram.updates import TokenRejected, Updates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from ssl import SSLContext
-
-    from bot.config import Config
-    from bot.webhook import Webhook
+    from bot.telegram.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-PLACES = 32  # commands, and calls to Telegram, at once: httpcore's pool slows with the number of its connections
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+CONCURRENCY = 32  # calls to Ryze, and calls to Telegram, at once
 MEETING = 20.0  # seconds for Telegram to say who the bot is
 STOPPING = 19.5  # seconds that a stop may take in all
 WEBHOOK_PATIENCE = 25.0  # seconds that a command may wait, so that an answer comes before Telegram gives up
-TOKEN_REJECTED = 77  # the exit status EX_NOPERM
-ENVIRONMENT_WRONG = 78  # the exit status EX_CONFIG
+
 PORT_TAKEN = 70  # the exit status EX_SOFTWARE: started again, the bot may get it
-
-# python-telegram-bot's switch for durations as timedeltas; without it every flood-control answer is a warning.
-os.environ["PTB_TIMEDELTA"] = "true"
-
-
-class _NotListening(Exception):
-    """A port can't be had."""
+TOKEN_REJECTED = 77  # the exit status EX_NOPERM
+CONFIG_WRONG = 78  # the exit status EX_CONFIG
+RELOAD = -1  # no exit status: start again with the changed configuration
 
 
-async def run(config: Config) -> int:
-    """Run the bot until SIGTERM or SIGINT, then finish what has begun.
+class App:
+    """One run of the bot, inside a running loop. `load_again` reads the configuration once more, for a reload."""
 
-    Returns:
-        The process's exit status.
+    def __init__(self, settings: Settings, load_again: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._load_again = load_again
+        self._stopping = asyncio.Event()
+        self._reload: asyncio.Task[None] | None = None
 
-    """
-    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-    for number in STOP_SIGNALS:  # until the loop is closed, so that a late one does no harm
-        loop.add_signal_handler(number, stopping.set)
-    # Else each signal beyond what asyncio's pipe holds complains on stderr, and a flood of them locks the process up.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # one that came in between would be lost
-    signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    async with AsyncExitStack() as stack:
-        watchdog = stack.enter_context(Watchdog())
-        try:
-            tls = httpx.create_ssl_context()
-            http = await stack.enter_async_context(aclosing(client(tls, PLACES)))
-            bot = telegram(config, tls)
-        except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
-            log.error("the environment's proxy or certificates can't be used: %s", error)  # noqa: TRY400 - the line says it all
-            return ENVIRONMENT_WRONG
-        stack.push_async_callback(bot.request.shutdown)  # the bot's own does nothing before `initialize`
-        store = Store.open(config.database_url or config.state, config.keep)
-        stack.push_async_callback(store.close)
-        intake, outbox = Intake(bot), Outbox(bot, PLACES)
-        source: Polling | Webhook
-        if config.webhook:
-            from bot.webhook import Webhook  # noqa: PLC0415 - a bot that polls needs no tornado and its memory
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT, or until SIGHUP with a right configuration; then finish what has begun.
 
-            source = Webhook(bot, intake, outbox, watchdog, config.webhook)
-        else:
-            source = Polling(bot, intake, watchdog)
-        work = asyncio.create_task(_work(config, bot, http, store, outbox, intake, source, watchdog))
-        stop = asyncio.create_task(stopping.wait())
+        Returns:
+            The process's exit status, or `RELOAD`.
+
+        """
+        settings = self._settings
+        hosts = [urlsplit(url).netloc for url in (settings.telegram.api_url, settings.ryze.base_url)]
+        log.info("version %s, going to Telegram at %s and to Ryze at %s", __version__, *hosts)
+        self._catch_signals()
+        async with AsyncExitStack() as stack:
+            self._health = stack.enter_context(Health(settings))
+            try:
+                http = await stack.enter_async_context(aclosing(http_client.build()))
+                self._bot = build_bot(settings.telegram_token, settings.telegram.api_url)
+            except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
+                log.error("the environment's proxy or certificates can't be used: %s", error)  # noqa: TRY400 - no traceback
+                return CONFIG_WRONG
+            stack.push_async_callback(self._bot.request.shutdown)  # the bot's own does nothing before `initialize`
+            self._store = Store.open(settings.history_target, settings.keep)
+            stack.push_async_callback(self._store.close)
+            self._outbox, self._updates = Outbox(self._bot, CONCURRENCY), Updates(self._bot)
+            self._languages = Languages(settings)
+            self._admins = Admins(settings, self._languages, self._outbox, self._store)
+            self._observers: list[Callable[[Attempt], None]] = [self._remember]
+            self._queue = PinQueue(
+                RyzeClient(http, settings.ryze.base_url, settings.ryze.timeout),
+                observers=self._observers,
+                overloaded=self._updates.overloaded,
+                patience=WEBHOOK_PATIENCE if settings.webhook else None,
+                concurrency=CONCURRENCY,
+            )
+            self._source = self._build_source()
+            return await self._until_stopped()
+        raise AssertionError  # nothing above swallows an exception
+
+    @property
+    def reloading(self) -> bool:
+        """Whether the latest signal asked for a reload, even after `run` has returned."""
+        return self._reload is not None
+
+    async def _until_stopped(self) -> int:
+        work, stop = asyncio.create_task(self._work()), asyncio.create_task(self._stopping.wait())
         await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-        watchdog.expect("the stop", STOPPING)
+        self._health.stopping(STOPPING)
         stop.cancel()
         work.cancel()
         try:
             await work
         except TokenRejected:
-            log.error("Telegram rejects the bot's token: put the one that BotFather gave into TELEGRAM_BOT_TOKEN")  # noqa: TRY400 - the line says it all
+            log.error("Telegram rejects the bot's token: put the one that BotFather gave into TELEGRAM_BOT_TOKEN")  # noqa: TRY400
             return TOKEN_REJECTED
-        except _NotListening as error:
-            log.error("can't listen on port %s: let nothing else use it, or write another", error)  # noqa: TRY400 - the line says it all
+        except (BadRequest, Forbidden) as error:
+            log.error("Telegram refuses the webhook (%s): correct WEBHOOK_URL, or unset it to poll", error)  # noqa: TRY400
+            return CONFIG_WRONG
+        except OSError as error:
+            log.error("can't listen on PORT or METRICS_PORT (%s): is another program using it?", error.strerror)  # noqa: TRY400
             return PORT_TAKEN
-        except WebhookRefused as error:
-            log.error("Telegram refuses the webhook (%s): correct WEBHOOK_URL, or unset it to poll", error)  # noqa: TRY400 - the line says it all
-            return ENVIRONMENT_WRONG
         except asyncio.CancelledError:
-            log.info("stopping: what has begun is finished first")
-        source.trouble = "stopping"
-        await intake.finish()
-        await source.confirm()
-    log.info("stopped")
-    return 0
+            log.info("%s: what has begun is finished first", "reloading" if self._reload else "stopping")
+        self._source.problem = "stopping"
+        await self._updates.finish(self._queue.waiting.__contains__)
+        await self._source.confirm()
+        log.info("stopped")
+        return RELOAD if self._reload else 0
 
+    def _build_source(self) -> "Polling | Webhook":
+        settings = self._settings
+        if settings.webhook is None:
+            return Polling(self._bot, self._updates, self._health.report)
+        from bot.telegram.webhook import Webhook  # noqa: PLC0415 - a bot that polls needs no tornado and its memory
 
-async def _work(
-    config: Config,
-    bot: Bot,
-    http: Client,
-    store: Store,
-    outbox: Outbox,
-    intake: Intake,
-    source: Polling | Webhook,
-    watchdog: Watchdog,
-) -> None:
-    """Build what handles updates, have them come, and watch over it; `source` is where they come from."""
-    if config.webhook and not isinstance(source, Polling):
-        with _listening(config.webhook.port):
-            source.listen()
-    observers: list[Callable[[Attempted], None]] = []
-    attempts = Attempts(
-        config,
-        bot,
-        RyzeClient(http, config.base_url, config.timeout),
-        Lanes(PLACES),
-        intake.crowded,
-        partial(_remember, store),
-        observers,
-        WEBHOOK_PATIENCE if config.webhook else None,
-    )
-    async with AsyncExitStack() as stack:
-        if config.metrics:
-            from bot.metrics import Metrics, serve  # noqa: PLC0415 - a bot that is not watched needs no prometheus-client
+        return Webhook(self._bot, self._updates, self._health.report, settings.webhook)
 
-            metrics = Metrics(config.instances, partial(_gauges, config, attempts, intake, source))
-            observers.append(metrics.attempted)
-            with _listening(config.metrics[1]):
-                stack.callback(serve(metrics, lambda: source.trouble, *config.metrics).stop)
-        username = await _connect(bot, watchdog)
-        log.info(
-            "@%s, version %s: %d operators, %d instances, configuration from %s",
-            username,
-            __version__,
-            len(config.operators),
-            len(config.instances),
-            config.source,
+    async def _work(self) -> None:
+        """Listen, meet Telegram, then handle updates until cancelled."""
+        settings, source = self._settings, self._source
+        async with AsyncExitStack() as stack:
+            if not isinstance(source, Polling):
+                source.listen()
+            answered = self._serve_metrics(stack)
+            await self._meet_telegram()
+            counts = self._bot.username, len(settings.operators), len(settings.instances), settings.source
+            log.info("@%s: %d operators, %d instances, configuration from %s", *counts)
+            parts = Parts(self._bot, self._queue, self._store, self._outbox, self._admins, answered)
+            self._updates.begin(Router(settings, self._languages, parts).handle)
+            stack.callback(asyncio.create_task(self._publish_menus()).cancel)
+            await source.run()
+
+    def _serve_metrics(self, stack: AsyncExitStack) -> Callable[[float], None]:
+        """Serve the metrics if a port is set for them, and return what is called with each answer's seconds."""
+        if self._settings.metrics is None:
+            return lambda _: None
+        from bot.operations.metrics import Metrics, serve  # noqa: PLC0415 - most bots need no prometheus-client
+
+        queue, loop = self._queue, asyncio.get_running_loop()
+        metrics = Metrics(
+            self._settings.instances.values(),
+            rate_limit_left=lambda instance: queue.rate_limit(instance.token).available,
+            waiting=lambda instance: queue.waiting_in(instance.name),
+            unfinished=lambda: len(self._updates.unfinished),
+            silence=lambda: loop.time() - self._source.last_contact,
         )
-        languages = Languages(config.language, config.timezone)
-        admins = Admins(config, outbox, languages, store)
-        pinning = Pinning(config, attempts, store)
-        presses = Presses(config, languages, pinning, admins, store, outbox)
-        intake.begin(Commands(config, username, languages, pinning, presses, admins, store, outbox).handle)
+        self._observers.append(metrics.observe)
+        host, port = self._settings.metrics
+        stack.callback(serve(metrics, lambda: self._source.problem, host, port).stop)
+        return metrics.answered
 
-        async def present() -> None:
-            await source.fetched.wait()
+    async def _meet_telegram(self) -> None:
+        """Ask Telegram who the bot is, for as long as it takes."""
+        pause, away = 0.5, False
+        while True:
             try:
-                await publish(bot, outbox, config, languages)
-            except Exception as error:  # noqa: BLE001 - whatever a broken answer makes the library raise, it is cosmetic
-                log.warning("the bot's menu and description may not be what they should be: %r", error)
-
-        stack.callback(asyncio.create_task(present()).cancel)
-        await source.run()
-
-
-@contextmanager
-def _listening(port: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _NotListening(f"{port} ({error.strerror})") from error
-
-
-def _remember(store: Store, attempt: Attempted) -> None:
-    job = attempt.job
-    store.record(
-        Entry(
-            update_id=job.pending.update_id,
-            part=attempt.part,
-            at=time.time(),
-            telegram_id=job.operator.telegram_id,
-            operator=job.operator.name,
-            instance=job.instance,
-            action="pin" if attempt.pin else "unpin",
-            chat=attempt.chat.number,
-            jid=attempt.jid,
-            outcome=attempt.outcome,
-        )
-    )
-
-
-def _gauges(
-    config: Config, attempts: Attempts, intake: Intake, source: Polling | Webhook
-) -> dict[str, dict[str, float]]:
-    budgets = {name: attempts.budgets[instance.token] for name, instance in config.instances.items()}
-    return {
-        "budget_left": {name: budget.left for name, budget in budgets.items()},
-        "waiting": {name: attempts.lanes.held(name) for name in config.instances},
-        "unfinished_updates": {"": len(intake.unfinished)},
-        "last_heard_seconds": {"": asyncio.get_running_loop().time() - source.heard},
-    }
-
-
-async def _connect(bot: Bot, watchdog: Watchdog) -> str:
-    """Ask Telegram who the bot is, for as long as it takes, and give its username."""
-    pause, away = 0.5, False
-    while True:
-        try:
-            async with asyncio.timeout(MEETING):  # in all: the library's timeouts start afresh with every byte
-                await bot.initialize()
-        except InvalidToken as error:
-            raise TokenRejected from error
-        except Exception as error:  # noqa: BLE001 - whatever a broken answer makes the library raise, the bot waits
-            if not away:
-                log.warning("Telegram can't be reached; trying until it can")
+                async with asyncio.timeout(MEETING):  # in all: the library's timeouts start afresh with every byte
+                    await self._bot.initialize()
+            except InvalidToken as error:
+                raise TokenRejected from error
+            except Exception as error:  # noqa: BLE001 - whatever a broken answer makes the library raise, the bot waits
+                if not away:
+                    host = urlsplit(self._settings.telegram.api_url).netloc
+                    log.warning("Telegram can't be reached at %s (%s); trying until it can", host, reason(error))
                 away = True
-            log.debug("getMe: %r", error)
-            due = max(pause, seconds(error)) if isinstance(error, RetryAfter) else pause
-            watchdog.alive(pause=due)
-            await asyncio.sleep(due)
-            pause = min(pause * 2, LONGEST_PAUSE)
+                due = max(pause, seconds(error))
+                self._health.report(answered=False, pause=due)
+                await asyncio.sleep(due)
+                pause = min(pause * 2, MAX_PAUSE)
+            else:
+                if away:
+                    log.warning("Telegram is back")
+                self._health.report(answered=True)
+                return
+
+    async def _publish_menus(self) -> None:
+        await self._source.ready.wait()
+        try:
+            await publish(self._bot, self._outbox, self._settings, self._store)
+        except Exception as error:  # noqa: BLE001 - whatever a broken answer makes the library raise, menus are cosmetic
+            log.warning("the bot's menus may not be what they should be: %r", error)
+
+    def _remember(self, attempt: Attempt) -> None:
+        request, reply, action = attempt.request, attempt.reply, "pin" if attempt.pin else "unpin"
+        key = (request.request_id, attempt.part, time.time())
+        who = (request.operator.telegram_id, request.operator.name, request.instance.name)
+        self._store.record(Entry(*key, *who, action, attempt.chat.number, reply.jid, reply.outcome.name))
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGINT, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # they are blocked over a reload
+
+    def _stop(self) -> None:
+        self._reload = None
+        self._stopping.set()
+
+    def _hang_up(self) -> None:
+        if sys.stderr.isatty():  # the terminal was closed
+            self._stop()
+        elif not self._stopping.is_set():
+            self._reload = asyncio.create_task(self._check_reload())
+
+    async def _check_reload(self) -> None:
+        """Stop for a reload if the configuration is right; else go on with the one there is, and say so."""
+        try:
+            self._load_again()
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error("the configuration is not reloaded: %s", problem)  # noqa: TRY400
+            mistakes = "\n".join(error.problems)[:3000]
+            await self._admins.tell(lambda texts: texts.say("admin_reload_failed", mistakes=mistakes))
         else:
-            if away:
-                log.warning("Telegram is back")
-            watchdog.alive()
-            return bot.username
-
-
-def telegram(config: Config, tls: SSLContext) -> Bot:
-    """Build the Bot API's client."""
-    request = TelegramRequest(client(tls, PLACES))
-    return Bot(config.telegram_token, f"{config.api_url}/bot", request=request, get_updates_request=request)
+            self._stopping.set()

@@ -13,8 +13,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from bot import app
-from bot.config import Config, load
+from bot.app import App
+from bot.settings.load import load
+from bot.settings.model import Settings
 from tests.sandbox.ryze import RyzeServer
 from tests.sandbox.telegram import TelegramServer
 
@@ -56,13 +57,13 @@ class Stage:
         path.write_text(yaml.safe_dump(self.settings, sort_keys=False), encoding="utf-8")
         return path
 
-    def config(self) -> Config:
+    def load(self) -> Settings:
         return load(str(self.write()), self.environ, self.folder)
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator[asyncio.Task[int]]:
         """Run the bot in this process, stop it with a real SIGTERM, and see that it leaves with status 0."""
-        running = asyncio.create_task(app.run(self.config()))
+        running = asyncio.create_task(App(self.load(), self.load).run())
         calls, before = self.telegram.calls, len(self.telegram.calls)
         try:
             await self.telegram.wait_for(
@@ -108,17 +109,11 @@ class Stage:
         return (self.folder / "log").read_text(encoding="utf-8")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--plain", action="store_true", help="use httpx although the extra `fast` is installed")
-
-
 @pytest.fixture(autouse=True)
-def _network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    if request.config.getoption("--plain"):
-        monkeypatch.setattr("bot.transport.find_spec", lambda _: None)
 
 
 @pytest.fixture

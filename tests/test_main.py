@@ -1,14 +1,9 @@
 """The command line: what it prints, and the status it leaves with."""
 
-from __future__ import annotations
-
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import bot
 from bot import __version__
 from bot.__main__ import main
 
@@ -67,7 +62,7 @@ def test_config_errors_are_all_told_on_stderr_with_status_78(
 @pytest.mark.usefixtures("folder")
 def test_without_any_configuration_the_default_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 78
-    assert capsys.readouterr().err.startswith("config/bot.yaml: ")
+    assert "config/bot.yaml: No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["walk"], ["run", "--fast"]])
@@ -85,58 +80,36 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
-def python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", program, "run", "--config", str(folder / "bot.yaml")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=Path(bot.__file__).parents[1],
-    )
+def test_init_writes_the_example_and_never_over_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init"]) == 0
+    written = folder / "config" / "bot.yaml"
+    assert "operators: []" in written.read_text(encoding="utf-8")
+    written.write_text("mine", encoding="utf-8")
+    assert main(["init"]) == 1
+    assert written.read_text(encoding="utf-8") == "mine"
+    assert "nothing was written" in capsys.readouterr().err
 
 
-def test_a_failure_of_the_bot_itself_is_logged_without_secrets(folder: Path) -> None:
-    done = python(
-        """
-import asyncio, sys
-from bot import app
-from bot.__main__ import main
-
-async def fail(config):
-    asyncio.create_task(asyncio.sleep(600))
-    raise RuntimeError(f"with {config.telegram_token} and {config.instances}")
-
-app.run = fail
-sys.exit(main())
-""",
-        folder,
-    )
-    assert done.returncode == 70
-    first, *rest = done.stderr.splitlines()
-    assert first.endswith("CRITICAL bot.__main__ the bot has failed")
-    assert rest
-    assert all(line.startswith("  | ") for line in rest)
-    assert "a-long-token" not in done.stderr
+def test_the_example_passes_the_check_and_lets_nobody_in(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    main(["init"])
+    monkeypatch.setenv("RYZE_SALES_TOKEN", "a-long-token-of-sales")
+    assert main(["check", "--config", str(folder / "config" / "bot.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("No mistakes found.\n")
+    assert "nobody is let in" in out
 
 
-def test_a_thread_that_hangs_does_not_keep_the_process(folder: Path) -> None:
-    """As the look-up of a name does while the network is away."""
-    done = python(
-        """
-import asyncio, sys, time
-from bot import app
-from bot.__main__ import main
-
-async def leave(config):
-    asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
-    await asyncio.sleep(0.1)
-    return 5
-
-app.run = leave
-sys.exit(main())
-""",
-        folder,
-    )
-    assert done.returncode == 5
-    assert done.stderr == ""
+@pytest.mark.usefixtures("folder")
+def test_history_forget_and_health_need_no_tokens(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TELEGRAM_BOT_TOKEN")
+    assert main(["history", "--config", "bot.yaml"]) == 0
+    assert main(["history", "--config", "bot.yaml", "--instance", "foo"]) == 2
+    assert main(["forget", "--config", "bot.yaml", "+55 11 99999-9999"]) == 0
+    assert main(["health", "--config", "bot.yaml"]) == 1
+    out, err = capsys.readouterr()
+    assert "There is no instance foo; there are: sales" in err
+    assert "Attempts removed: 0" in out

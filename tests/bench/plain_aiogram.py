@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -26,9 +27,8 @@ async def pin_chat(message: Message, command: CommandObject, ryze: aiohttp.Clien
     url = f"{settings['ryze']['base_url']}/api/chat/pinChat/{instance}"
     headers = {"token": settings["instances"][instance]["token"]}
     try:
-        async with ryze.post(
-            url, headers=headers, json={"number": command.args, "pin": command.command == "pin"}
-        ) as got:
+        body = {"number": command.args, "pin": command.command == "pin"}
+        async with ryze.post(url, headers=headers, json=body) as got:
             answer = await got.json()
         text = answer["message"] if answer["success"] else answer["error"]["message"]
     except aiohttp.ClientError as error:
@@ -39,7 +39,7 @@ async def pin_chat(message: Message, command: CommandObject, ryze: aiohttp.Clien
 async def main() -> None:
     session = AiohttpSession(api=TelegramAPIServer.from_base(settings["telegram"]["api_url"]))
     async with aiohttp.ClientSession() as ryze:
-        await dispatcher.start_polling(Bot(sys.argv[2], session=session), ryze=ryze)
+        await dispatcher.start_polling(Bot(os.environ["TELEGRAM_BOT_TOKEN"], session=session), ryze=ryze)
 
 
 asyncio.run(main())

@@ -1,6 +1,7 @@
-"""The plainest program on python-telegram-bot: its defaults, and a client for each call, as its users write it."""
+"""The plainest program on python-telegram-bot: its defaults, and one client to Ryze."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from telegram.ext import ApplicationBuilder, CommandHandler, ContextTypes
 
 settings = json.loads(Path(sys.argv[1]).read_text())
 operators = {entry["telegram_id"]: entry["instance"] for entry in settings["operators"]}
+ryze = httpx.AsyncClient()
 
 
 async def pin_chat(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
@@ -22,16 +24,16 @@ async def pin_chat(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
         return
     url = f"{settings['ryze']['base_url']}/api/chat/pinChat/{instance}"
     headers = {"token": settings["instances"][instance]["token"]}
+    body = {"number": context.args[0], "pin": message.text.startswith("/pin")}
     try:
-        async with httpx.AsyncClient() as client:
-            body = {"number": context.args[0], "pin": message.text.startswith("/pin")}
-            answer = (await client.post(url, headers=headers, json=body)).json()
+        answer = (await ryze.post(url, headers=headers, json=body)).json()
         text = answer["message"] if answer["success"] else answer["error"]["message"]
     except httpx.HTTPError as error:
         text = f"That failed: {error!r}"
     await message.reply_text(text)
 
 
-application = ApplicationBuilder().token(sys.argv[2]).base_url(f"{settings['telegram']['api_url']}/bot").build()
+token, api = os.environ["TELEGRAM_BOT_TOKEN"], settings["telegram"]["api_url"]
+application = ApplicationBuilder().token(token).base_url(f"{api}/bot").build()
 application.add_handler(CommandHandler(["pin", "unpin"], pin_chat))
 application.run_polling()

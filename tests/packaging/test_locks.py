@@ -52,7 +52,7 @@ def wheel(folder: Path, distribution: Distribution, version: str) -> Path:
     path = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in {**files, "RECORD": record.encode()}.items():
-            archive.writestr(f"{stem}.dist-info/{name}", content)
+            archive.writestr(zipfile.ZipInfo(f"{stem}.dist-info/{name}"), content)  # the same bytes at any time
     return path
 
 

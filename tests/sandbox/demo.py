@@ -6,405 +6,241 @@ Meanwhile a page on loopback shows the same and more; with `--page-only` there i
 import argparse
 import asyncio
 import os
+import re
 import shutil
 import signal
 import sys
-import tempfile
+import termios
 import textwrap
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from tests.sandbox.page import PORT, Page, Refused
-from tests.sandbox.ryze import RyzeServer
+from tests.sandbox.page import PORT, Page
 from tests.sandbox.server import Json
-from tests.sandbox.telegram import TelegramServer
+from tests.sandbox.stage import ANA, BRUNO, CARLA, DAVI, EVE, Demo, DemoError, Person, started
 
-PATIENCE = 30.0  # seconds for one answer
-ROOT = Path(__file__).parents[2]
 QUIT = "/quit"
-WINDOW = 15.0  # seconds of Ryze's rate limit, a minute there: nobody wants to watch a whole one
+KILLED = "(the bot was killed on the page, and answers once it is started again)"
+PRESS = "👆 "  # what follows begins the label of the button to press
 
 
 @dataclass(frozen=True)
-class Person:
-    """Someone at Telegram; an operator if they have instances, of which the first is the default."""
+class Scene:
+    """A step of the tour: who sends or presses what. `drops_oldest` says which world it plays in."""
 
-    telegram_id: int
-    name: str
-    instances: tuple[str, ...] = ()
-
-    @property
-    def instance(self) -> str | None:
-        return next(iter(self.instances), None)
-
-    @property
-    def user(self) -> Json:
-        return {"id": self.telegram_id, "is_bot": False, "first_name": self.name, "language_code": "en"}
+    title: str
+    lines: tuple[tuple[Person, str], ...]
+    drops_oldest: bool = False
 
 
-ANA = Person(1001, "Ana", ("sales",))
-BRUNO = Person(1002, "Bruno", ("support", "sales"))
-CARLA = Person(1003, "Carla", ("night",))
-DAVI = Person(1004, "Davi", ("warehouse",))
-EVE = Person(2001, "Eve")
-OPERATORS = (ANA, BRUNO, CARLA, DAVI)
-ADMIN = BRUNO
-ON_THE_PAGE = (ANA, BRUNO, EVE)
-
-TOKENS = {str(person.instance): f"token-of-{person.instance}" for person in OPERATORS}
-WRONG_TOKENS = {DAVI.instance: "token-of-last-year"}
-PINNED_ON_THE_PHONE = ["442079460958@s.whatsapp.net", "5521987654321@s.whatsapp.net"]
-
-TOUR: tuple[tuple[str, tuple[tuple[Person, str], ...]], ...] = (
-    ("Pin a chat", ((ANA, "/pin 5511999999999"),)),
-    ("A number as it was pasted, on another operator's instance", ((BRUNO, "/pin +55 (11) 98888-7777"),)),
-    ("A stranger", ((EVE, "/pin 5511999999999"),)),
-    (
-        "WhatsApp pins three chats, and two were pinned on the phone before",
-        (
-            (ANA, "/pin +1 415 555 2671"),
-            (ANA, "/unpin +55 21 98765-4321"),
-            (ANA, "/pin +1 415 555 2671"),
-        ),
+TOUR = (
+    Scene("Pin a chat: the number as it was pasted", ((ANA, "/pin Padaria Aurora: +55 (11) 99999-9999"),)),
+    Scene(
+        "Brazil or Peru? One tap corrects it",
+        ((BRUNO, "/pin 51987654321"), (BRUNO, f"{PRESS}Meant 🇵🇪 +51 987 654 321")),
     ),
-    ("An instance that is not connected to WhatsApp", ((CARLA, "/pin 5511999999999"),)),
-    ("An instance whose token is wrong", ((DAVI, "/pin 5511999999999"),)),
+    Scene("An area code is missing", ((ANA, "/pin 97777-6666"),)),
+    Scene("A stranger", ((EVE, "/pin 5511999999999"),)),
+    Scene(
+        "WhatsApp pins three chats, and two were pinned on the phone before",
+        ((ANA, "/pin +1 415 555 2671"), (ANA, f"{PRESS}Replace +55 11 99999-9999")),
+    ),
+    Scene(
+        "On some phones a fourth goes through, and the oldest is silently gone",
+        ((BRUNO, "/pin +55 11 98888-7777, +351 912 345 678"), (BRUNO, "/pin +55 31 99876-5432")),
+        drops_oldest=True,
+    ),
+    Scene("An instance that is not connected to WhatsApp", ((CARLA, "/pin 5511999999999"),)),
+    Scene("An instance whose token is wrong", ((DAVI, "/pin 5511999999999"),)),
 )
 
 
-class DemoError(Refused):
-    """The demo cannot go on; says why."""
-
-
 class Screen:
-    """Eighty columns at most, in colour on a terminal unless NO_COLOR is set."""
+    """Shows the demo in a terminal: eighty columns at most, in colour unless NO_COLOR is set, or in a pipe."""
 
-    def __init__(self) -> None:
-        self.width = min(shutil.get_terminal_size().columns, 80) - 1
-        self.colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    def __init__(self, demo: Demo) -> None:
+        self.demo = demo
+        self.buttons: list[tuple[Json, Json]] = []  # a message and a button of it, by the number that presses it
+        self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._shown: list[Json] = []
+        self._requests_shown = 0
 
     def paint(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
+
+    def prompt(self, who: str) -> str:
+        """The label of what is typed; its escapes are marked as having no width, for `readline`."""
+        return re.sub("\x1b[^m]*m", "\x01\\g<0>\x02", self.paint(f"{who:>7}  ", "1;36"))
 
     def heading(self, text: str) -> None:
-        print(f"\n{self.paint(text, '1')}\n{self.paint('─' * min(len(text), self.width), '2')}", flush=True)
-
-    def plain(self, text: str) -> None:
-        print(textwrap.fill(text, self.width), flush=True)
+        print(f"\n{self.paint(text, '1')}\n{self.paint('─' * min(len(text), columns()), '2')}", flush=True)
 
     def said(self, who: str, text: str, code: str) -> None:
         """A label, and the text beside it."""
-        lines: list[str] = []
-        for line in text.splitlines() or [""]:
-            lines += textwrap.wrap(line, self.width - 9, break_on_hyphens=False) or [""]
-        for number, line in enumerate(lines):
-            label = f"{who if number == 0 else '':>7}  "
-            print(
-                self.paint(label, code) + (self.paint(line, "2") if code == "2" else line) if line else "", flush=True
-            )
+        for line in text.splitlines():
+            for part in textwrap.wrap(line, columns() - 9, break_on_hyphens=False) or [""]:
+                painted = self.paint(part, code) if code == "2" else part
+                print(f"{self.paint(f'{who:>7}  ', code)}{painted}" if part else "", flush=True)
+                who = ""
 
-    def prompt(self, who: str) -> None:
-        print(self.paint(f"\n{who:>7}  ", "1;36"), end="", flush=True)
-
-
-class Demo:
-    """The stand-ins, the bot between them, and what was shown of it so far."""
-
-    def __init__(self, screen: Screen, telegram: TelegramServer, ryze: RyzeServer, folder: Path) -> None:
-        self.screen = screen
-        self.telegram = telegram
-        self.ryze = ryze
-        self.folder = folder
-        self.log = folder / "bot.log"
-        self.bot: asyncio.subprocess.Process | None = None
-        self.killed = False
-        self.buttons: list[tuple[Json, str]] = []
-        self._shown: dict[tuple[int, int], Json] = {}
-        self._requests_shown = 0
-
-    @property
-    def running(self) -> bool:
-        return self.bot is not None and self.bot.returncode is None
-
-    async def start(self) -> None:
-        """Starts the bot, unless it runs, and waits until it asks for updates."""
-        if self.running:
-            return
-        calls = len(self.telegram.calls)
-        config = self.folder / "bot.yaml"
-        config.write_text(self._config(), encoding="utf-8")
-        with self.log.open("ab") as log:
-            self.bot = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "bot", "run", "--config", str(config)),
-                cwd=self.folder,
-                env=self._environment(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # a Ctrl-C is for the demo, which then ends the bot as a platform would
-            )
-        self.killed = False
-        await self._until(
-            lambda: any(call.method.lower() == "getupdates" for call in self.telegram.calls[calls:]), "start"
-        )
-
-    async def kill(self) -> None:
-        """Ends the bot by SIGKILL, as a crash would: it has no time for anything."""
-        if self.bot is not None and self.running:
-            self.killed = True
-            self.bot.kill()
-            await self.bot.wait()
-
-    async def stop(self) -> None:
-        """Ends the bot by SIGTERM.
-
-        Raises:
-            DemoError: it did not leave, or not with status 0.
-        """
-        if self.bot is None or not self.running:
-            return
-        self.bot.terminate()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                status = await self.bot.wait()
-        except TimeoutError:
-            self.bot.kill()
-            await self.bot.wait()
-            raise DemoError(f"The bot did not end within {PATIENCE:g} s of SIGTERM.") from None
-        if status:
-            raise DemoError(f"The bot ended with status {status}.")
-
-    async def say(self, person: Person, text: str) -> None:
-        """Sends a message and shows what comes of it; what the page did before is no news here."""
-        self._catch_up(person)
-        before = set(self._shown)
-        message = self.telegram.message(person.user, text)
-
-        def answered() -> bool:
-            asked = message["message_id"]
-            return any(
-                (sent["chat"]["id"], sent["message_id"]) not in before
-                and sent["message_id"] > asked == sent.get("reply_to_message", message)["message_id"]
-                for sent in self.telegram.sent(person.telegram_id)
-            )
-
-        await self._until(answered, f"answer {text!r}")
-        self.show(person)
+    async def send(self, person: Person, text: str) -> None:
+        """Send a message and show what comes of it."""
+        self._news(person)  # what the page did before is none
+        telegram = self.demo.telegram
+        message = telegram.message(person.user, text)
+        key = person.telegram_id, message["message_id"]
+        if await self._done(lambda: bool(key in telegram.reactions or telegram.replies(message)), f"answer {text!r}"):
+            self._show(person, "".join(telegram.reactions.get(key, ())))
 
     async def press(self, person: Person, number: int) -> None:
-        """Presses a button that was shown and shows what comes of it."""
-        self._catch_up(person)
-        message, data = self.buttons[number - 1]
-        query_id = self.telegram.press(person.user, message, data)
-        await self._until(lambda: query_id in self.telegram.callback_answers, "answer the button")
-        if self.killed:
-            return
-        alert = str(self.telegram.callback_answers[query_id].get("text", ""))
-        if alert:
-            self.screen.said("Bot", alert, "1;32")
-        else:
-            with suppress(AssertionError):
-                await self.telegram.wait_for(lambda: self._news(person), PATIENCE / 2)
-        if not self.show(person) and not alert:
-            self.screen.said("", "(nothing changed)", "2")
+        """Press a button that was shown, and show what comes of it."""
+        self._news(person)
+        (message, button), telegram = self.buttons[number - 1], self.demo.telegram
+        calls = len(telegram.calls)
+        query = telegram.press(person.user, message, button["callback_data"])
 
-    def show(self, person: Person) -> bool:
-        """Shows what Ryze was asked and what the bot wrote since; whether there was any of the latter."""
-        for call in self.ryze.calls[self._requests_shown :]:
+        def alert() -> str:
+            return str(telegram.callback_answers.get(query, {}).get("text", ""))
+
+        def wrote() -> bool:
+            return any(call.method == "editMessageText" and call.status for call in telegram.calls[calls:])
+
+        if await self._done(lambda: bool(alert() or wrote()), "answer the button"):
+            self._show(person, alert())
+
+    async def _done(self, answered: Callable[[], bool], what: str) -> bool:
+        done = await self.demo.until(answered, what)
+        if not done:
+            self.said("", KILLED, "2")
+        return done
+
+    def _show(self, person: Person, more: str) -> None:
+        """Show what Ryze was asked, what the bot wrote, and what else it did."""
+        for call in self.demo.ryze.calls[self._requests_shown :]:
             what = f"{call.instance}: number {call.number}, pin {str(call.pin).lower()} → {call.status or 'no answer'}"
-            self.screen.said("Ryze", what, "2")
-        self._requests_shown = len(self.ryze.calls)
-        news = self._news(person)
-        for message in news:
-            self._shown[message["chat"]["id"], message["message_id"]] = message
-            self.screen.said("Bot", message["text"], "1;32")
-            keyboard = message.get("reply_markup", {}).get("inline_keyboard", [])
-            pressable = [button for row in keyboard for button in row if "callback_data" in button]
-            self.buttons = [(message, button["callback_data"]) for button in pressable]
-            labels = (f"[{number}] {button['text']}" for number, button in enumerate(pressable, 1))
-            if pressable:
-                self.screen.said("", "   ".join(labels), "33")
-        return bool(news)
+            self.said("Ryze", what, "2")
+        for message in self._news(person):
+            self.said("Bot", message["text"], "1;32")
+            rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+            buttons = [(message, button) for row in rows for button in row if "callback_data" in button]
+            # The numbers keep their meaning below an answer without buttons, unless it is the one that had them.
+            if buttons or (self.buttons and self.buttons[0][0]["message_id"] == message["message_id"]):
+                self.buttons = buttons
+            if buttons:
+                labels = (f"[{number}] {button['text']}" for number, (_, button) in enumerate(buttons, 1))
+                self.said("", "   ".join(labels), "33")
+        self.said("Bot", more, "1;32")
 
     def pins(self, person: Person) -> None:
-        """Shows which chats are pinned at WhatsApp."""
-        if person.instance is not None:
-            numbers = [jid.partition("@")[0] for jid in self.ryze.instances[person.instance].pinned]
-            self.screen.said("Phone", f"{person.instance}: {', '.join(numbers) or 'nothing'} pinned", "2")
-
-    def tail(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
-        return "\n".join(lines[-15:])
+        """Show which chats are pinned at WhatsApp."""
+        for instance in person.instances[:1]:
+            numbers = [jid.partition("@")[0] for jid in self.demo.ryze.instances[instance].pinned]
+            self.said("Phone", f"{instance}: {', '.join(numbers) or 'nothing'} pinned", "2")
 
     def _news(self, person: Person) -> list[Json]:
-        """The bot's messages in a person's chat that are not shown as they are now."""
-        sent = self.telegram.sent(person.telegram_id)
-        return [
-            message for message in sent if self._shown.get((message["chat"]["id"], message["message_id"])) != message
-        ]
-
-    def _catch_up(self, person: Person) -> None:
-        for message in self._news(person):
-            self._shown[message["chat"]["id"], message["message_id"]] = message
-        self._requests_shown = len(self.ryze.calls)
-
-    async def _until(self, done: Callable[[], bool], what: str) -> None:
-        bot = self.bot
-
-        def over() -> bool:
-            return done() or (bot is not None and bot.returncode is not None)
-
-        try:
-            await self.telegram.wait_for(over, PATIENCE)
-        except AssertionError:
-            raise DemoError(f"The bot did not {what} within {PATIENCE:g} s.") from None
-        if not done() and self.killed:
-            self.screen.said("", "(the bot was killed on the page, and answers once it is started again)", "2")
-        elif not done() and bot is not None:
-            raise DemoError(f"The bot did not {what}: it ended with status {bot.returncode}.")
-
-    def _config(self) -> str:
-        lines = ["telegram:", f"  api_url: {self.telegram.url}", "ryze:", f"  base_url: {self.ryze.url}"]
-        lines += ["region: BR", "instances:"]
-        for name in TOKENS:
-            lines += [f"  {name}:", f"    token: ${{RYZE_{name.upper()}_TOKEN}}"]
-        lines += [f"admins: [{ADMIN.telegram_id}]", "operators:"]
-        for person in OPERATORS:
-            lines += [f"  - telegram_id: {person.telegram_id}", f"    name: {person.name}"]
-            lines += [f"    instances: [{', '.join(person.instances)}]"]
-        return "\n".join(lines) + "\n"
-
-    def _environment(self) -> dict[str, str]:
-        """The environment without what a real bot of this machine may be told by it."""
-        ours = ("BOT_", "WEBHOOK_", "METRICS_", "RYZE_", "TELEGRAM_", "DATABASE_URL", "PORT", "LOG_LEVEL")
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(ours) and not name.lower().endswith("_proxy")
-        }
-        tokens = {f"RYZE_{name.upper()}_TOKEN": WRONG_TOKENS.get(name, token) for name, token in TOKENS.items()}
-        return {**kept, **tokens, "TELEGRAM_BOT_TOKEN": self.telegram.token, "PYTHONPATH": str(ROOT)}
+        """The bot's messages in a person's chat that were not seen as they are now; from here on they are."""
+        self._requests_shown = len(self.demo.ryze.calls)
+        sent = self.demo.telegram.sent(person.telegram_id)
+        news = [message for message in sent if message not in self._shown]
+        self._shown += news
+        return news
 
 
-@asynccontextmanager
-async def started(screen: Screen) -> AsyncIterator[Demo]:
-    """The demo with its bot at work."""
-    with tempfile.TemporaryDirectory(prefix="ryze-pin-bot-demo-") as folder:
-        async with TelegramServer() as telegram, RyzeServer(TOKENS, window=WINDOW) as ryze:
-            for person in (*OPERATORS, EVE):
-                telegram.add_chat(person.user)
-            ryze.instances["night"].connected = False
-            ryze.instances["sales"].pinned = list(PINNED_ON_THE_PHONE)
-            demo = Demo(screen, telegram, ryze, Path(folder))
-            try:
-                await demo.start()
-                yield demo
-                await demo.stop()
-            except DemoError as error:
-                log = textwrap.indent(demo.tail(), "  ") or "  empty"
-                raise DemoError(f"{error}\nThe end of its log:\n{log}") from None
-            finally:
-                with suppress(DemoError):
-                    await demo.stop()
+def columns() -> int:
+    return min(shutil.get_terminal_size().columns, 80) - 1
 
 
-async def tour(demo: Demo) -> None:
-    """Plays what the bot is for, and what may go wrong."""
-    for number, (title, lines) in enumerate(TOUR, 1):
-        demo.screen.heading(f"{number}. {title}")
-        for person, text in lines:
-            demo.screen.said(person.name, text, "1;36")
-            await demo.say(person, text)
-            demo.pins(person)
+def plain(text: str) -> None:
+    print(textwrap.fill(text, columns()), flush=True)
 
 
-async def conversation(demo: Demo, *, terminal: bool) -> None:
-    """Sends what is typed or piped in as an operator's messages until its end."""
-    screen, person = demo.screen, ANA
-    lines = _stdin_lines()
-    begun = False
+async def tour(screen: Screen) -> None:
+    """Play what the bot is for, and what may go wrong."""
+    for number, scene in enumerate(TOUR, 1):
+        screen.heading(f"{number}. {scene.title}")
+        screen.demo.ryze.drops_oldest = scene.drops_oldest
+        for person, text in scene.lines:
+            screen.said(person.name, text, "1;36")
+            if text.startswith(PRESS):
+                labels = [button["text"].startswith(text.removeprefix(PRESS)) for _, button in screen.buttons]
+                await screen.press(person, labels.index(True) + 1)
+            else:
+                await screen.send(person, text)
+            screen.pins(person)
+    screen.demo.ryze.drops_oldest = False
+    screen.buttons = []
+
+
+async def conversation(screen: Screen, *, terminal: bool) -> None:
+    """Send what is typed or piped in as an operator's messages until its end."""
+    person = ANA
     if terminal:
         screen.heading("Your turn")
-        screen.plain(
-            f"You are {person.name}, an operator of {person.instance}. Try /pin 11 97777-6666, /unpin, /help or"
+        with suppress(ImportError):
+            __import__("readline")  # gives input() its line editing
+        plain(
+            f"You are {person.name}, an operator of {person.instances[0]}. Try /pin 11 97777-6666, /unpin, /help or"
             f" anything else; a button's number presses it; {QUIT} or Ctrl-D ends the demo."
         )
-    while True:
-        if terminal:
-            screen.prompt(person.name)
-        line = await lines.get()
-        if line is None and terminal:
-            print()
-        if line is None or line.strip() == QUIT:
-            return
-        text = line.strip()
+    prompt = screen.prompt(person.name) if terminal else ""
+    while (line := await read_line(prompt)) is not None and (text := line.strip()) != QUIT:
         if not text:
             continue
         if not terminal:
-            if not begun:
-                screen.heading(f"From the standard input, as {person.name}")
             screen.said(person.name, text, "1;36")
-        begun = True
-        if text.isdecimal() and 1 <= int(text) <= len(demo.buttons):
-            await demo.press(person, int(text))
+        if text.isdecimal() and 1 <= int(text) <= len(screen.buttons):
+            await screen.press(person, int(text))
         else:
-            await demo.say(person, text)
-        demo.pins(person)
+            await screen.send(person, text)
+        screen.pins(person)
 
 
-def _stdin_lines() -> asyncio.Queue[str | None]:
-    """Lines of the standard input, and None at its end.
-
-    A thread reads them, because not everything that can be a standard input can be polled; a daemon, and below
-    Python's buffers, because nothing may have to wait for it when the demo ends.
-    """
+def read_line(prompt: str) -> asyncio.Future[str | None]:
+    """The next line of the standard input; None at its end. It is read in a thread that nothing has to wait for."""
     loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    line: asyncio.Future[str | None] = loop.create_future()
+
+    def tell(typed: str | None) -> None:
+        if not line.done():
+            line.set_result(typed)
 
     def read() -> None:
-        rest = b""
-        with suppress(OSError, RuntimeError):  # closed, or the loop is
-            while chunk := os.read(0, 65536):
-                *whole, rest = (rest + chunk).split(b"\n")
-                for line in whole:
-                    loop.call_soon_threadsafe(lines.put_nowait, line.decode("utf-8", "replace"))
-        with suppress(RuntimeError):
-            if rest:
-                loop.call_soon_threadsafe(lines.put_nowait, rest.decode("utf-8", "replace"))
-            loop.call_soon_threadsafe(lines.put_nowait, None)
+        typed = None
+        with suppress(EOFError, OSError, RuntimeError, ValueError):  # its end, or it was closed
+            typed = input(prompt)
+        with suppress(RuntimeError):  # the demo has ended meanwhile
+            loop.call_soon_threadsafe(tell, typed)
 
-    if sys.stdin is None:  # closed, and its number may be another file's by now
-        lines.put_nowait(None)
-    else:
-        threading.Thread(target=read, daemon=True).start()
-    return lines
+    if prompt:
+        print(flush=True)
+    threading.Thread(target=read, daemon=True).start()
+    return line
 
 
 async def run(*, page_only: bool, port: int) -> int:
     task = asyncio.current_task()
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else lambda: None)
-    screen = Screen()
-    terminal = sys.stdin is not None and sys.stdin.isatty()
-    screen.plain(
+    plain(
         "This is the real bot, in a process of its own, over real HTTP; Telegram and Ryze are stand-ins on 127.0.0.1."
     )
     try:
-        async with started(screen) as demo, Page(demo, ON_THE_PAGE, port=port) as page:
-            screen.plain(f"To see it, and to play with it, open {page.url} in a browser.")
+        async with started() as demo, Page(demo, (ANA, BRUNO, EVE), port=port) as page:
+            screen, where = Screen(demo), f"To see it, and to play with it, open {page.url} in a browser."
             if page_only:
+                plain(where)
                 await asyncio.get_running_loop().create_future()  # until a signal
-            await tour(demo)
-            demo.buttons = []
-            await conversation(demo, terminal=terminal)
+            await tour(screen)
+            print()
+            plain(where)
+            await conversation(screen, terminal=sys.stdin is not None and sys.stdin.isatty())
     except DemoError as error:
         print(f"\n{error}", file=sys.stderr, flush=True)
         return 1
     print()
-    screen.plain("That was the demo. README.md tells how to run the bot for your team.")
+    plain("That was the demo. README.md tells how to run the bot for your team.")
     return 0
 
 
@@ -413,11 +249,14 @@ def main() -> int:
     parser.add_argument("--page-only", action="store_true", help="serve the page until Ctrl-C, without the tour")
     parser.add_argument("--port", type=int, default=PORT, help="the page's, if it is free (default: %(default)s)")
     asked = parser.parse_args()
+    terminal = termios.tcgetattr(0) if sys.stdin is not None and sys.stdin.isatty() else None
     try:
         return asyncio.run(run(page_only=asked.page_only, port=asked.port))
     except (KeyboardInterrupt, asyncio.CancelledError):
         print(flush=True)
-        return 0
+        if terminal:
+            termios.tcsetattr(0, termios.TCSANOW, terminal)  # as it was before a line was read, which may still be so
+        os._exit(0)  # a thread may still be reading the standard input, over which Python would stumble at its end
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read the transcript has left
         return 0

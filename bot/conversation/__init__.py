@@ -1,0 +1,1 @@
+"""What people write and press, and the words they get."""

@@ -1,0 +1,61 @@
+"""Whether the bot is well: a watchdog that ends a deaf process, and what `python -m bot health` says."""
+
+import faulthandler
+import os
+import time
+from contextlib import AbstractContextManager, closing, suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from bot.settings.model import Settings
+
+
+class Health(AbstractContextManager["Health"]):
+    """Ends the process with status 1, and shows where it hung, if no try to hear from Telegram ends in `silence` s."""
+
+    def __init__(self, settings: Settings, silence: float = 90.0) -> None:
+        self._heartbeat = heartbeat_file(settings)
+        self._silence = silence
+        self._stopping = False
+        self.report(answered=False)
+
+    def __exit__(self, *error: object) -> None:
+        faulthandler.cancel_dump_traceback_later()
+
+    def report(self, *, answered: bool, pause: float = 0.0) -> None:
+        """Tell that a try to hear from Telegram has ended; the next one begins after `pause` seconds."""
+        if not self._stopping:
+            faulthandler.dump_traceback_later(self._silence + pause, exit=True, file=2)
+        if answered:
+            with suppress(OSError):  # `health` then says that the file is missing or old
+                self._heartbeat.touch()
+
+    def stopping(self, limit: float) -> None:
+        """Expect nothing more but the end of the process, within `limit` seconds."""
+        self._stopping = True
+        faulthandler.dump_traceback_later(limit, exit=True, file=2)
+
+
+def heartbeat_file(settings: Settings) -> Path:
+    """Return the file that is touched whenever Telegram answered: beside the state, or where there is a folder."""
+    if not settings.database_url:
+        return settings.state.with_suffix(".heartbeat")
+    return Path("/data" if os.access("/data", os.W_OK) else "", "ryze-pin-bot.heartbeat")
+
+
+def health(settings: Settings) -> int:
+    """Print whether the running bot is healthy, as its `/healthz` or its heartbeat file tells; give the exit status."""
+    address = settings.metrics or (settings.webhook and ("127.0.0.1", settings.webhook.port))
+    try:
+        if address:
+            with closing(HTTPConnection(*address, timeout=5)) as connection:
+                connection.request("GET", "/healthz")
+                response = connection.getresponse()
+                problem = "" if response.status == 200 else response.read(200).decode().strip() or "not ready"
+        else:
+            age = time.time() - heartbeat_file(settings).stat().st_mtime  # a long poll is answered every 30 s
+            problem = "" if abs(age) < 120 else f"Telegram last answered {age:.0f} s ago"
+    except (OSError, ValueError, HTTPException) as error:
+        problem = f"the bot does not run, or has just begun ({error})"
+    print(problem or "healthy")  # noqa: T201 - the command's output
+    return 1 if problem else 0

@@ -1,0 +1,55 @@
+"""Logging: one line a record, which nothing in it can break, hide or forge; no secret anywhere, tracebacks included."""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TextIO
+from urllib.parse import quote
+
+# They log every request or poll. The last one logs a traceback for every answer that is no JSON, such as an outage's
+# HTML page; its caller says what is wrong.
+_CHATTY = dict.fromkeys(("httpx", "httpcore", "telegram", "tornado"), logging.WARNING)
+_CHATTY["telegram.request.BaseRequest"] = logging.CRITICAL
+_BOT_TOKEN = re.compile(r"bot\d+(?::|%3A)[\w-]+|\d+(?::|%3A)[\w-]{30,}", re.IGNORECASE)
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def configure(level: str, secrets: Iterable[str], stream: TextIO | None = None) -> None:
+    """Send all from `level` on to `stream` (stderr) as `2026-11-22T14:05:01.123Z INFO bot.app message`, in UTC."""
+    root, handler = logging.getLogger(), logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_Formatter(masker(secrets)))
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name, least in _CHATTY.items():
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else max(root.level, least))
+    logging.captureWarnings(capture=True)
+    logging.raiseExceptions = False  # logging's own report of a failed write would hold the record unmasked
+
+
+def masker(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Return what masks secrets, also URL-quoted or JSON-escaped, and bots' tokens, and escapes control characters."""
+    written = {form for secret in secrets for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+    longest_first = sorted(written - {""}, key=len, reverse=True)
+
+    def mask(text: str) -> str:
+        for form in longest_first:
+            text = text.replace(form, "***")
+        return _CONTROLS.sub(lambda control: repr(control[0])[1:-1], _BOT_TOKEN.sub("***", text))
+
+    return mask
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, mask: Callable[[str], str]) -> None:
+        super().__init__()
+        self._mask = mask
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+        lines = [f"{time}Z {self._mask(f'{record.levelname} {record.name} {record.getMessage()}')}"]
+        for detail in (record.exc_info and self.formatException(record.exc_info), record.stack_info):
+            lines += ["  | " + self._mask(line) for line in detail.split("\n")] if detail else []
+        return "\n".join(lines)

@@ -1,0 +1,78 @@
+"""What a button carries: 64 bytes at most, and only what `pack` would write is read back."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.conversation.callback_data import MAX_BYTES, TWO_CHATS, Action, Page, Press, instance_hash, pack, unpack
+from bot.ryze.chats import Chat
+
+DIGITS = st.text("0123456789", min_size=5, max_size=31)
+NUMBERS = st.integers(10**6, 10**15 - 1).map(str)
+JIDS = st.builds("{}@{}".format, DIGITS, st.sampled_from(["s.whatsapp.net", "lid", "newsletter", "g.us"])) | st.builds(
+    "{}-{}@g.us".format, DIGITS, DIGITS
+)
+SAFE = re.compile(r"[1-9][0-9]{6,14}|[0-9]{5,31}@(s\.whatsapp\.net|lid|newsletter)|[0-9]{5,31}(-[0-9]{1,31})?@g\.us")
+CHATS = st.builds(Chat, NUMBERS | JIDS)
+HASHES = st.sampled_from(["sales", "support", "é"]).map(instance_hash)
+ONE_CHAT = [action for action in Action if action not in TWO_CHATS]
+PRESSES = (
+    st.builds(Press, st.sampled_from(ONE_CHAT), HASHES, CHATS, st.none())
+    | st.builds(Press, st.sampled_from(TWO_CHATS), HASHES, CHATS, CHATS)
+    | st.builds(Page, HASHES, st.integers(0, 999_999))
+)
+NEARLY = st.from_regex(r"\A[pusmrPUhx]?:?[\w-]{4,7}:?[0-9-]{0,33}[slgnx]?(:[0-9]{0,17}g?)?:?\Z")
+
+
+@given(PRESSES)
+def test_a_press_comes_back_as_it_was_packed(press: Press | Page) -> None:
+    data = pack(press)
+    assert data is None or (len(data.encode()) <= MAX_BYTES and unpack(data) == press)
+
+
+@pytest.mark.parametrize(
+    "number", ["5511999999999", "123456789012345@s.whatsapp.net", "5511999999999-1534567890@g.us", "9" * 31 + "@lid"]
+)
+def test_every_chat_there_is_fits_and_so_do_two_groups(number: str) -> None:
+    group = Chat("5511999999999-1534567890@g.us")
+    assert pack(Press(Action.UNPIN_OWN, instance_hash("sales"), Chat(number)))
+    assert pack(Press(Action.SWAP, instance_hash("sales"), group, group))
+
+
+@given(st.text() | NEARLY | st.text(alphabet="pusmrPUh:=0123456789lgn-_aA\n٣"))
+def test_whatever_anybody_writes_is_read_exactly_or_not_at_all(data: str) -> None:
+    press = unpack(data)
+    if isinstance(press, Press) and "=" not in data:
+        assert pack(press) == data
+    if isinstance(press, Press):
+        assert all(SAFE.fullmatch(chat.number) for chat in (press.chat, press.other) if chat)
+
+
+@pytest.mark.parametrize(
+    ("data", "action"),
+    [("p:abcdef:5511999999999:=111", Action.PIN_OWN), ("u:abcdef:5511999999999:=111", Action.UNPIN_OWN)],
+)
+def test_a_late_commands_button_from_before_version_1_is_its_operators_own(data: str, action: Action) -> None:
+    assert unpack(data) == Press(action, "abcdef", Chat("5511999999999"))
+
+
+ODD = """
+p:abcdef: p:abcdef:----- p:abcdef:0511999999999 p:abcdef:123456 p:abcdef:1234567890123456 p:abcdef:5511999999999:
+p:abcdef:5511999999999:= s:abcdef:5511999999999:5511999999999:=1 r:abcdef:5511999999999:=1 P:abcdef:5511999999999:=1
+p:abcdef:55119-9999s p:abcdef:12345 x:abcdef:5511999999999 s:abcdef:5511999999999 m:abcdef:5511999999999: h:abcdef:
+p:abcdef:5511999999999:5511988887777 h:abcdef:-1 p:abcde:5511999999999 p:abcdef:٥٥١١٩٩٩٩٩٩٩٩٩
+"""
+
+
+@pytest.mark.parametrize("data", ["", "p:abcdef:5511999999999\n", f"p:abcdef:{'1' * 31}-{'1' * 31}g", *ODD.split()])
+def test_what_is_incomplete_or_odd_is_nothing(data: str) -> None:
+    assert unpack(data) is None
+
+
+def test_an_instance_is_named_by_six_characters_of_its_own() -> None:
+    names = ["sales", "Sales", "sales ", "support", "é", "<b>"]
+    hashes = [instance_hash(name) for name in names]
+    assert len(set(hashes)) == len(names)
+    assert all(re.fullmatch(r"[\w-]{6}", each, re.ASCII) for each in hashes)
