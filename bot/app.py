@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
-from telegram.error import BadRequest, Forbidden, InvalidToken
+from telegram.error import BadRequest, Forbidden
 
 from bot import __version__, http_client
 from bot.conversation.admins import Admins
@@ -25,7 +25,7 @@ from bot.ryze.queue import Attempt, PinQueue
 from bot.settings.load import ConfigError
 from bot.settings.model import Settings
 from bot.telegram import build_bot
-from bot.telegram.outbox import MAX_PAUSE, Outbox, reason, seconds
+from bot.telegram.outbox import Outbox
 from bot.telegram.polling import Polling
 from bot.telegram.updates import TokenRejected, Updates
 
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 CONCURRENCY = 32  # calls to Ryze, and calls to Telegram, at once
-MEETING = 20.0  # seconds for Telegram to say who the bot is
 STOPPING = 19.5  # seconds that a stop may take in all
 WEBHOOK_PATIENCE = 25.0  # seconds that a command may wait, so that an answer comes before Telegram gives up
 
@@ -131,18 +130,15 @@ class App:
         return Webhook(self._bot, self._updates, self._health.report, settings.webhook)
 
     async def _work(self) -> None:
-        """Listen, meet Telegram, then handle updates until cancelled."""
+        """Listen, then handle updates until cancelled."""
         settings, source = self._settings, self._source
         async with AsyncExitStack() as stack:
             if not isinstance(source, Polling):
                 source.listen()
             answered = self._serve_metrics(stack)
-            await self._meet_telegram()
-            counts = self._bot.username, len(settings.operators), len(settings.instances), settings.source
-            log.info("@%s: %d operators, %d instances, configuration from %s", *counts)
             parts = Parts(self._bot, self._queue, self._store, self._outbox, self._admins, answered)
             self._updates.begin(Router(settings, self._languages, parts).handle)
-            stack.callback(asyncio.create_task(self._publish_menus()).cancel)
+            stack.callback(asyncio.create_task(self._introduce()).cancel)
             await source.run()
 
     def _serve_metrics(self, stack: AsyncExitStack) -> Callable[[float], None]:
@@ -164,34 +160,13 @@ class App:
         stack.callback(serve(metrics, lambda: self._source.problem, host, port).stop)
         return metrics.answered
 
-    async def _meet_telegram(self) -> None:
-        """Ask Telegram who the bot is, for as long as it takes."""
-        pause, away = 0.5, False
-        while True:
-            try:
-                async with asyncio.timeout(MEETING):  # in all: the library's timeouts start afresh with every byte
-                    await self._bot.initialize()
-            except InvalidToken as error:
-                raise TokenRejected from error
-            except Exception as error:  # noqa: BLE001 - whatever a broken answer makes the library raise, the bot waits
-                if not away:
-                    host = urlsplit(self._settings.telegram.api_url).netloc
-                    log.warning("Telegram can't be reached at %s (%s); trying until it can", host, reason(error))
-                away = True
-                due = max(pause, seconds(error))
-                self._health.report(answered=False, pause=due)
-                await asyncio.sleep(due)
-                pause = min(pause * 2, MAX_PAUSE)
-            else:
-                if away:
-                    log.warning("Telegram is back")
-                self._health.report(answered=True)
-                return
-
-    async def _publish_menus(self) -> None:
+    async def _introduce(self) -> None:
         await self._source.ready.wait()
+        settings = self._settings
+        counts = self._bot.username, len(settings.operators), len(settings.instances), settings.source
+        log.info("@%s: %d operators, %d instances, configuration from %s", *counts)
         try:
-            await publish(self._bot, self._outbox, self._settings, self._store)
+            await publish(self._bot, self._outbox, settings, self._store)
         except Exception as error:  # noqa: BLE001 - whatever a broken answer makes the library raise, menus are cosmetic
             log.warning("the bot's menus may not be what they should be: %r", error)
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from telegram import MaybeInaccessibleMessage, Message
+from telegram import Bot, MaybeInaccessibleMessage, Message
 
 from bot.conversation import questions
 from bot.conversation.texts import Html, Texts, shorten
@@ -50,10 +50,10 @@ class Wanted:
 
 
 class Commands:
-    """Reads `/pin` and `/unpin` and answers `/pins` and `/history`. `username` is the bot's own."""
+    """Reads `/pin` and `/unpin` and answers `/pins` and `/history`."""
 
-    def __init__(self, settings: Settings, store: Store, username: str) -> None:
-        self._settings, self._store, self._username = settings, store, username
+    def __init__(self, settings: Settings, store: Store, bot: Bot) -> None:
+        self._settings, self._store, self._bot = settings, store, bot
 
     async def read(self, ask: Ask, typed: str, *, pin: bool) -> Wanted | Answer:
         """Read what was typed after the command; nothing there → the message that the command replies to."""
@@ -124,7 +124,7 @@ class Commands:
 
     def in_private(self, texts: Texts) -> Html:
         """Say where lists of chats are shown."""
-        return texts.say("in_private", username=self._username)
+        return texts.say("in_private", username=self._bot.username)
 
     def _instance(self, operator: Operator, typed: str) -> tuple[str, str, str]:
         """Split off the instance that is named first: its name, the rest, and a name that is not the operator's."""

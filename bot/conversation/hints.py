@@ -33,6 +33,8 @@ def hint(ask: Ask, command: str | None, typed: str) -> Answer:
     """Name the command that was probably meant; with a number, as a button that does it."""
     texts = ask.texts
     known = [*VERBS, "pins", "history", "help", "id"]
+    if glued := re.fullmatch(rf"({'|'.join(VERBS)})(\d+)", command or ""):  # /pin5511…
+        command, typed = glued[1], f"{glued[2]} {typed}"
     close = difflib.get_close_matches(command or "", known, n=1, cutoff=0.7)
     meant = _MEANT.get(command or "") or (close[0] if close else "")
     if not meant:

@@ -52,7 +52,7 @@ class Router:
         self._settings = settings
         self._languages = languages
         self._parts = parts
-        self._commands = Commands(settings, parts.store, parts.bot.username)
+        self._commands = Commands(settings, parts.store, parts.bot)
         self._buttons = Buttons(settings, languages, self._commands, parts.store)
         self._strangers = Strangers(settings, languages, parts.admins, parts.outbox)
         self._denials = Throttle(per_key=3, overall=10)

@@ -20,6 +20,7 @@ from bot.telegram.outbox import MAX_PAUSE, reason, seconds
 log = logging.getLogger(__name__)
 
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query")
+STARTING = "starting"
 OVERLOADED = 80  # unfinished updates; Telegram shows no more than 100 at a time
 Report = Callable[..., object]  # called as report(answered=…, pause=…) after each try; the next begins after the pause
 
@@ -105,15 +106,16 @@ class Source(ABC):
         self._bot, self._updates, self._report = bot, updates, report
         self._clock = asyncio.get_running_loop().time
         self.ready = asyncio.Event()  # set once Telegram gives updates
-        self.problem = "starting"  # why no update may come, or ""
+        self.problem = STARTING  # why no update may come, or ""
         self.last_contact = self._problem_since = self._clock()  # when Telegram was last heard
 
     async def run(self, timings: Timings | None = None) -> None:
-        """Take updates until cancelled; raises TokenRejected if Telegram rejects the token for a minute."""
+        """Take updates until cancelled; raises TokenRejected for a token that is rejected at once, or for a minute."""
         self._timings = timings or Timings()
         pause = self._timings.first_pause
         while True:
             try:
+                await self._bot.initialize()  # learns who the bot is, the first time
                 await self._step()
             except Exception as error:  # noqa: BLE001 - a broken answer makes the library raise anything; the bot goes on
                 await self._recover(error)
@@ -133,13 +135,13 @@ class Source(ABC):
         log.debug("Telegram: %r", error)
         if not isinstance(error, InvalidToken | EndPointNotFound):
             self._lasts("Telegram can't be reached", reason(error))
-        elif self._lasts("Telegram rejects the bot's token"):
+        elif self._lasts("Telegram rejects the bot's token") or not self.ready.is_set():
             raise TokenRejected from error
 
     def _heard(self) -> None:
         self._report(answered=True)
         self.last_contact = self._clock()
-        if self.problem and self.ready.is_set():
+        if self.problem not in ("", STARTING):
             log.warning("Telegram is back: updates can be fetched again")
         self.problem = ""
         self.ready.set()

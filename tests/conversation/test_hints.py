@@ -17,6 +17,7 @@ def ask(operator: Operator = ANA, region: str | None = "BR") -> Ask:
     [
         ("pinn", "11 98888-7777", "/pin", "Pin +55 11 98888-7777"),
         ("fixa", "11 98888-7777", "/fixar", "Pin +55 11 98888-7777"),
+        ("pin5511988887777", "", "/pin", "Pin +55 11 98888-7777"),
         ("pinn", "Maria", "/pin", ""),
         ("status", "", "/pins", ""),
     ],
