@@ -57,7 +57,7 @@ class _AiohttpRequest(BaseRequest):
         async with self._session.request(
             method,
             url,
-            data=urlencode(request_data.json_parameters).encode() if request_data else None,
+            data=urlencode(request_data.json_parameters, errors="replace").encode() if request_data else None,
             headers=_FORM,
             timeout=ClientTimeout(limit, connect=http_client.CONNECT_TIMEOUT),
             allow_redirects=False,

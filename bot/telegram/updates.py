@@ -34,13 +34,13 @@ class Updates:
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
-        self.open = False  # from `begin` to `finish`
+        self.open = False  # once the bot knows who it is, until `finish`
         # By id, in the order of arrival. Ids are only compared for equality: after a quiet week they continue anywhere.
         self.known: dict[int, asyncio.Task[None]] = {}
 
     def begin(self, handle: Callable[[Update, bool], Awaitable[None]]) -> None:
         """Set what handles an update; an exception that it raises is logged, and the update counts as handled."""
-        self._handle, self.open = handle, True
+        self._handle = handle
 
     @property
     def unfinished(self) -> dict[int, asyncio.Task[None]]:
@@ -116,6 +116,7 @@ class Source(ABC):
         while True:
             try:
                 await self._bot.initialize()  # learns who the bot is, the first time
+                self._updates.open = True
                 await self._step()
             except Exception as error:  # noqa: BLE001 - a broken answer makes the library raise anything; the bot goes on
                 await self._recover(error)

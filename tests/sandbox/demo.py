@@ -249,6 +249,7 @@ def main() -> int:
     parser.add_argument("--page-only", action="store_true", help="serve the page until Ctrl-C, without the tour")
     parser.add_argument("--port", type=int, default=PORT, help="the page's, if it is free (default: %(default)s)")
     asked = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script may have started it with Ctrl-C ignored
     terminal = termios.tcgetattr(0) if sys.stdin is not None and sys.stdin.isatty() else None
     try:
         return asyncio.run(run(page_only=asked.page_only, port=asked.port))
