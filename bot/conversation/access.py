@@ -6,11 +6,8 @@ from enum import StrEnum
 
 from telegram import Message, Update
 
-from bot.settings.model import Operator
+from bot.settings.model import RESERVED_IDS, Operator
 
-# Telegram's own senders: anonymous group admins, channels and service messages.
-# Source: the Bot API's `Message.from` and `Message.sender_chat`.
-RESERVED_IDS = frozenset({1087968824, 136817688, 777000})
 # Marks of messages that were written for somebody else, with Bot API fields that the library may not know yet.
 _FOREIGN = ("business_connection_id", "guest_query_id", "sender_chat", "sender_business_bot", "is_automatic_forward")
 
