@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 CONFIG_WRONG = 78  # the exit status EX_CONFIG
 UNAVAILABLE = 69  # the exit status EX_UNAVAILABLE
 FAILED = 70  # the exit status EX_SOFTWARE
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -124,7 +123,7 @@ def _run(settings: Settings, config: str | None) -> int:
         log.critical("the bot has failed", exc_info=True)
         status = FAILED
     # A signal that comes now is kept for the next program after a reload, and changes nothing otherwise.
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, app.SIGNALS)
     loop.run_until_complete(_settle(asyncio.all_tasks(loop)))
     loop.close()
     if status == app.RELOAD and application.reloading:

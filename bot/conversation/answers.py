@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bot.conversation.callback_data import Action, Press, instance_hash
-from bot.conversation.questions import button, pin_or_unpin
+from bot.conversation.questions import button, choose, pin_or_unpin
 from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Entry
 from bot.ryze.chats import Chat
@@ -145,11 +145,8 @@ def _maybe_dropped(attempts: Sequence[Attempt], texts: Texts, context: Context) 
         return Answer("")
     if context.group_hint:
         return Answer(texts.say("dropped_in_private", places=instance.pins, username=context.group_hint))
-    buttons: list[Button] = []
-    for chat in others[-MAX_CHOICES:]:
-        press = Press(Action.UNPIN, instance_hash(instance.name), chat)
-        buttons += button(texts.label("button_unpin_chat", chat.display), press)
-    return Answer(texts.say("dropped", places=instance.pins, chat=others[-1].display), tuple(buttons))
+    text = texts.say("dropped", places=instance.pins, chat=others[-1].display)
+    return choose(others[-MAX_CHOICES:], instance.name, texts, text, pin=False)
 
 
 def _swapped(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Answer:

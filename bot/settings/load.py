@@ -51,11 +51,12 @@ def load(path: str | None, environ: Mapping[str, str], cwd: Path, *, tokens_need
     A variable that `environ` lacks is taken from `.env` beside the file, then from `.env` in `cwd`, where relative
     paths begin. Without `tokens_needed` no token has to be set. Raises `ConfigError` with all problems at once.
     """
-    env = {**_dotenv(cwd), **environ}
+    here = _dotenv(cwd)
+    env = {**here, **environ}
     source = path or env.get("BOT_CONFIG") or ("BOT_CONFIG_YAML" if env.get("BOT_CONFIG_YAML") else DEFAULT_FILE)
     text = env.get(source, "") if source == "BOT_CONFIG_YAML" else _read(cwd / source)
     folder = (cwd / source).parent
-    env = {**_dotenv(cwd), **_dotenv(folder), **environ}
+    env = {**here, **(_dotenv(folder) if folder != cwd else {}), **environ}
     looked_in = f"in the environment or in {' or '.join(dict.fromkeys(f'{at}/.env' for at in (folder, cwd)))}"
     document = Document(env, looked_in, tokens_needed, {(name,): 0 for name in _ENVIRONMENT})
     tree = document.read(text)
