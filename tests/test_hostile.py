@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from bot.conversation.callback_data import Action, Press, instance_hash, pack
+from bot.conversation.callback_data import Action, Press, pack
 from bot.ryze.chats import Chat
 from tests.conftest import ANA, BIA, STRANGER, Stage
 from tests.sandbox.content import content
@@ -171,7 +171,7 @@ class Fuzz:
         """Of a real button of an instance that is not the presser's, or with data that no button has."""
         presser = self.person()
         instance = "board" if presser["id"] in (*OPERATORS, True) else "sales"
-        data = pack(Press(Action.PIN, instance_hash(instance), Chat(NUMBER)))
+        data = pack(Press(Action.PIN, instance, Chat(NUMBER)))
         query = {"id": self.text(), "from": presser, "chat_instance": "1", "message": self.message(), "data": data}
         if self.chance.random() < 0.5:
             query["data"] = self.text()

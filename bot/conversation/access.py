@@ -1,55 +1,36 @@
 """Who may act: the sender's numeric Telegram id, and only in a message that this person wrote just so, now."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from typing import Literal, TypeAlias
 
-from telegram import Message, Update
+from telegram import Message
 
 from bot.settings.model import RESERVED_IDS, Operator
 
 # Marks of messages that were written for somebody else, with Bot API fields that the library may not know yet.
 _FOREIGN = ("business_connection_id", "guest_query_id", "sender_chat", "sender_business_bot", "is_automatic_forward")
 
-
-class Reason(StrEnum):
-    """Why a message does not act."""
-
-    EDITED = "edited"
-    FORWARDED = "forwarded"
-    VIA_BOT = "via_bot"
-    NOT_A_PERSON = "not_a_person"
-    STRANGER = "stranger"
+Denial: TypeAlias = Literal["edited", "forwarded", "via_bot", "not_a_person", "stranger"]
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """Nobody's command. `operator` is set where one sent it all the same, in a form that never acts."""
-
-    reason: Reason
-    operator: Operator | None = None
-
-
-def identify(update: Update, operators: Mapping[int, Operator]) -> Operator | Denied:
-    """Tell which operator sent the update's message, or why it does not act."""
-    message = update.message or update.edited_message
-    sender = message.from_user if message else None
-    if message is None or sender is None:
-        return Denied(Reason.NOT_A_PERSON)
-    operator = operators.get(sender.id)
-    if sender.is_bot or sender.id in RESERVED_IDS or _is_foreign(message):
-        reason = Reason.NOT_A_PERSON
+def identify(
+    message: Message, operators: Mapping[int, Operator], *, edited: bool
+) -> tuple[Operator | None, Denial | None]:
+    """Tell which operator sent a message, and why it does not act: None if it does, else a sentence's key."""
+    sender = message.from_user
+    operator = operators.get(sender.id) if sender else None
+    denial: Denial | None = None
+    if sender is None or sender.is_bot or sender.id in RESERVED_IDS or _is_foreign(message):
+        denial = "not_a_person"
     elif operator is None:
-        reason = Reason.EDITED if update.edited_message else Reason.STRANGER
+        denial = "edited" if edited else "stranger"
     elif _is_forwarded(message):
-        reason = Reason.FORWARDED
+        denial = "forwarded"
     elif message.via_bot:
-        reason = Reason.VIA_BOT
-    elif update.message is None or message.edit_date:
-        reason = Reason.EDITED
-    else:
-        return operator
-    return Denied(reason, operator)
+        denial = "via_bot"
+    elif edited or message.edit_date:
+        denial = "edited"
+    return operator, denial
 
 
 def _is_foreign(message: Message) -> bool:

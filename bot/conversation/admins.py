@@ -48,75 +48,60 @@ class Admins:
         known = False
         for attempt in attempts:
             outcome, instance, known = attempt.reply.outcome, attempt.request.instance.name, False
-            incident = self._incidents.get(instance)
-            if outcome.ok and incident:
+            wrong, telling = self._incidents.get(instance, (None, None))
+            untold = telling is None or (telling.done() and not telling.result())
+            if outcome.ok and wrong:
                 del self._incidents[instance]
-                if not incident[1].done() or incident[1].result():
+                if not untold:
                     self._begin(self._send(partial(Texts.say, key="admin_works_again", instance=instance)))
             elif outcome.admin and self._settings.admins:
                 # Two commands at once are one incident; one that no admin could be told of is told with the next.
-                if not incident or incident[0] is not outcome or (incident[1].done() and not incident[1].result()):
-                    incident = outcome, self._begin(self._send(partial(_trouble, attempt)))
-                    self._incidents[instance] = incident
-                known = await _in_time(incident[1])
+                if telling is None or untold or wrong is not outcome:
+                    telling = self._begin(self._send(partial(_trouble, attempt)))
+                    self._incidents[instance] = outcome, telling
+                known = await _in_time(telling)
         return known
 
     async def request(self, stranger: User, entry: str) -> bool:
         """Pass a stranger's request for access on, once a person, and say whether the admins know of it."""
-        if self._settings.admins and stranger.id not in (*self._known, *self._digest):
-            self._known.add(stranger.id)
+        if not self._settings.admins or stranger.id in (*self._known, *self._digest):
+            return stranger.id in self._known
+        self._known.add(stranger.id)
+        note, told = f"stranger:{stranger.id}", False
+        with suppress(StoreAway):
+            told = note in await self._store.notes(note)
+        if not told and self._requests.allow(stranger.id):
+            say = partial(Texts.say, key="admin_request", name=stranger.full_name, entry=entry)
+            told = await self.tell(say, entry)
             with suppress(StoreAway):
-                if not await self._store.first_request(stranger.id):
-                    return True
-            name, told = stranger.full_name, False
-            if self._requests.allow(stranger.id):
-                told = await self.tell(lambda texts: texts.say("admin_request", name=name, entry=entry), entry)
-            if not told:
-                self._known.discard(stranger.id)
-                self.gather(stranger)
-        return stranger.id in self._known
+                await self._store.note(note, "told" if told else None)
+        if not told:
+            self._known.discard(stranger.id)
+            self.gather(stranger)
+        return told
 
     def gather(self, stranger: User) -> None:
         """Have somebody who asks for access named in the next digest, unless the admins know of them."""
         if self._settings.admins and stranger.id not in self._known:
-            if not self._digest:
-                self._begin(self._send_digest())
             self._digest[stranger.id] = stranger.full_name
+            if len(self._digest) == 1:
+                self._begin(self._send_digest())
 
-    async def tell(self, say: Callable[[Texts], Html], copy: str | None = None) -> bool:
+    async def tell(self, say: Callable[[Texts], Html], copy: str = "") -> bool:
         """Send every admin a sentence, with a button that copies a text, and say whether one has it in time."""
         return await _in_time(self._begin(self._send(say, copy)))
 
-    async def _send(self, say: Callable[[Texts], Html], copy: str | None = None) -> bool:
-        """Send to every admin; done once one has it, or none could."""
+    async def _send(self, say: Callable[[Texts], Html], copy: str = "") -> bool:
+        return any(await asyncio.gather(*(self._send_to(admin, say, copy) for admin in self._settings.admins)))
 
-        async def send(admin: int) -> bool:
-            texts = self._languages.of_admin(admin)
-            buttons = (Button(texts.plain("button_copy"), None, copy),) if copy else ()
-            try:
-                await self._outbox.send(admin, Answer(say(texts), buttons))
-            except TelegramError as error:
-                log.warning("admin %d could not be told: %s", admin, error)
-                return False
-            return True
-
-        for sent in asyncio.as_completed([self._begin(send(admin)) for admin in self._settings.admins]):
-            if await sent:
-                return True
-        return False
-
-    async def _send_digest(self) -> bool:
-        """Tell of those who are gathered, again and again until an admin could be told."""
-        while self._digest:
-            await asyncio.sleep(self._digest_after)
-            people, self._digest = self._digest, {}
-            self._known.update(people)
-            names = [f"{name} ({telegram_id})" for telegram_id, name in people.items()]
-            shown, more = ", ".join(names[:MAX_DIGEST]), max(0, len(names) - MAX_DIGEST)
-            digest = partial(Texts.say, key="admin_digest", names=shown, more=more)
-            if people and not await self._send(digest):
-                self._known -= people.keys()
-                self._digest = people | self._digest
+    async def _send_to(self, admin: int, say: Callable[[Texts], Html], copy: str) -> bool:
+        texts = self._languages.of_admin(admin)
+        buttons = (Button(texts.plain("button_copy"), None, copy),) if copy else ()
+        try:
+            await self._outbox.send(admin, Answer(say(texts), buttons))
+        except TelegramError as error:
+            log.warning("admin %d could not be told: %s", admin, error)
+            return False
         return True
 
     def _begin(self, work: Coroutine[None, None, bool]) -> asyncio.Task[bool]:
@@ -125,6 +110,18 @@ class Admins:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def _send_digest(self) -> bool:
+        """Tell of those who are gathered, again and again until an admin could be told."""
+        while self._digest:
+            await asyncio.sleep(self._digest_after)
+            people = dict(self._digest)
+            names = [f"{name} ({telegram_id})" for telegram_id, name in people.items()]
+            shown, more = ", ".join(names[:MAX_DIGEST]), max(0, len(names) - MAX_DIGEST)
+            if await self._send(partial(Texts.say, key="admin_digest", names=shown, more=more)):
+                self._known.update(people)
+                self._digest = {key: name for key, name in self._digest.items() if key not in people}
+        return True
 
 
 async def _in_time(task: asyncio.Task[bool]) -> bool:
@@ -135,6 +132,5 @@ async def _in_time(task: asyncio.Task[bool]) -> bool:
 def _trouble(attempt: Attempt, texts: Texts) -> Html:
     instance, name = attempt.request.instance, attempt.reply.outcome.name
     why = texts.say(f"why.{name}", instance=instance.name, places=instance.pins)
-    details = for_admin(attempt, texts) if texts.has(f"admin.{name}") else ""
-    who, when = attempt.request.operator.name, texts.when(time.time())
-    return texts.say("admin_trouble", instance=instance.name, why=why, details=details, name=who, when=when)
+    who = {"name": attempt.request.operator.name, "when": texts.when(time.time())}
+    return texts.say("admin_trouble", instance=instance.name, why=why, details=for_admin(attempt, texts), **who)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bot.conversation.callback_data import Action, Press, instance_hash
+from bot.conversation.callback_data import Action, Press
 from bot.conversation.questions import button, choose, pin_or_unpin
 from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Entry
@@ -45,23 +45,25 @@ def of(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Answer:
 
 
 def _single(attempt: Attempt, texts: Texts, context: Context) -> Answer:
-    here = instance_hash(attempt.request.instance.name)
-    if not attempt.reply.outcome.ran:
+    outcome, instance = attempt.reply.outcome, attempt.request.instance
+    if not outcome.ran:
         return _not_run(attempt, texts)
-    if attempt.reply.outcome.name == "pin_limit":
-        return _limit(attempt, texts, context)
-    lines = [_head(attempt, texts)]
-    if not attempt.reply.outcome.ok:
-        lines += _why(attempt, texts, context)
-        again = Press(pin_or_unpin(pin=attempt.pin), here, attempt.chat) if attempt.reply.outcome.retry else None
-        buttons = button(texts.plain("button_again"), again)
-        return Answer("\n".join(lines), (*buttons, *_meant(attempt, texts, context)))
-    lines += _other_jid(attempt, texts)
-    label = texts.plain("button_unpin" if attempt.pin else "button_pin_again")
-    buttons = button(label, Press(pin_or_unpin(pin=not attempt.pin), here, attempt.chat))
+    if outcome.name == "pin_limit":
+        text = texts.say("limit", chat=attempt.chat.display, on=texts.on(instance.name), places=instance.pins)
+        which = _replace(attempt, texts, context)
+        return Answer(f"{text} {which.text}", which.buttons)
+    lines: list[str] = [_head(attempt, texts)]
     dropped = _maybe_dropped([attempt], texts, context)
-    meant = _meant(attempt, texts, context)
-    return Answer("\n".join([*lines, dropped.text]).strip(), (*buttons, *meant, *dropped.buttons), silent=True)
+    if outcome.ok:
+        lines += [*_other_jid(attempt, texts), dropped.text]
+        label = texts.plain("button_unpin" if attempt.pin else "button_pin_again")
+        press: Press | None = Press(pin_or_unpin(pin=not attempt.pin), instance.name, attempt.chat)
+    else:
+        lines += _why(attempt, texts, context)
+        label = texts.plain("button_again")
+        press = Press(pin_or_unpin(pin=attempt.pin), instance.name, attempt.chat) if outcome.retry else None
+    buttons = (*button(label, press), *_meant(attempt, texts, context), *dropped.buttons)
+    return Answer("\n".join(filter(None, lines)), buttons, silent=outcome.ok)
 
 
 def _head(attempt: Attempt, texts: Texts) -> Html:
@@ -73,25 +75,23 @@ def _head(attempt: Attempt, texts: Texts) -> Html:
 
 def _why(attempt: Attempt, texts: Texts, context: Context) -> list[Html]:
     """Say what happened and the one thing to do; then what an admin needs to know, folded."""
-    reply, instance = attempt.reply, attempt.request.instance
-    name = reply.outcome.name
+    outcome, instance = attempt.reply.outcome, attempt.request.instance
     fields = {"instance": instance.name, "places": instance.pins, "chat": attempt.chat.display}
-    lines = [texts.say(f"why.{name}", on=texts.on(instance.name), **fields)]
+    lines, details = [texts.say(f"why.{outcome.name}", on=texts.on(instance.name), **fields)], for_admin(attempt, texts)
     if context.admin_told:
         lines.append(texts.say("admin_told"))
-    elif reply.outcome.admin and texts.has(f"admin.{name}"):
+    elif outcome.admin and details:
         lines.append(texts.say("tell_admin"))
-    if texts.has(f"admin.{name}"):
-        lines.append(texts.say("for_admin", details=for_admin(attempt, texts)))
-    return lines
+    return [*lines, texts.say("for_admin", details=details)] if details else lines
 
 
 def for_admin(attempt: Attempt, texts: Texts) -> Html:
-    """Say what an admin has to do, with Ryze's own words."""
+    """Say what an admin has to do, with Ryze's own words; "" where no admin is needed."""
     reply = attempt.reply
     details = texts.say(f"admin.{reply.outcome.name}", instance=attempt.request.instance.name)
     said = "ryze_said" if reply.text else "ryze_status"
-    return Html(f"{details} {texts.say(said, status=reply.status, text=shorten(reply.text, MAX_QUOTED))}".strip())
+    more = texts.say(said, status=reply.status, text=shorten(reply.text, MAX_QUOTED))
+    return Html(f"{details} {more}") if details else details
 
 
 def _other_jid(attempt: Attempt, texts: Texts) -> list[Html]:
@@ -101,37 +101,31 @@ def _other_jid(attempt: Attempt, texts: Texts) -> list[Html]:
 
 def _meant(attempt: Attempt, texts: Texts, context: Context) -> tuple[Button, ...]:
     """Offer the other reading of the number, which undoes what was done with the first one."""
-    chat, other, here = attempt.chat, context.other, instance_hash(attempt.request.instance.name)
+    chat, other, instance = attempt.chat, context.other, attempt.request.instance.name
     if other is None:
         return ()
-    press = Press(pin_or_unpin(pin=attempt.pin), here, other)
+    press = Press(pin_or_unpin(pin=attempt.pin), instance, other)
     if attempt.reply.outcome.ok and attempt.pin and not context.was_pinned:
-        press = Press(Action.MEANT, here, other, chat)
+        press = Press(Action.MEANT, instance, other, chat)
     if attempt.reply.outcome.ok and not attempt.pin and context.was_pinned:
-        press = Press(Action.MEANT, here, chat, other)
-    return button(texts.label("button_meant", f"{_flag(other.region)} {other.display}".strip()), press)
-
-
-def _limit(attempt: Attempt, texts: Texts, context: Context) -> Answer:
-    """Ryze refused one pin too many: offer to replace one of those that are known."""
-    instance = attempt.request.instance
-    text = texts.say("limit", chat=attempt.chat.display, on=texts.on(instance.name), places=instance.pins)
-    which = _replace(attempt, texts, context)
-    return Answer(f"{text} {which.text}", which.buttons)
+        press = Press(Action.MEANT, instance, chat, other)
+    flag = "".join(chr(ord("🇦") + ord(letter) - ord("A")) for letter in other.region)
+    return button(texts.label("button_meant", f"{flag} {other.display}".strip()), press)
 
 
 def _replace(attempt: Attempt, texts: Texts, context: Context) -> Answer:
-    here = instance_hash(attempt.request.instance.name)
+    """Ryze refused one pin too many: offer to replace one of those that are known."""
+    instance = attempt.request.instance.name
     asked = {chat.number for chat in attempt.request.chats}
     chats = [Chat(entry.chat) for entry in context.pinned if entry.chat not in asked][-MAX_CHOICES:]
     if not chats:
-        again = button(texts.plain("button_again"), Press(Action.PIN, here, attempt.chat))
+        again = button(texts.plain("button_again"), Press(Action.PIN, instance, attempt.chat))
         return Answer(texts.say("limit_unknown"), again)
     if context.group_hint:
         return Answer(texts.say("limit_in_private", username=context.group_hint))
     buttons: list[Button] = []
     for chat in chats:
-        press = Press(Action.SWAP, here, attempt.chat, chat)
+        press = Press(Action.SWAP, instance, attempt.chat, chat)
         buttons += button(texts.label("button_replace", chat.display), press)
     return Answer(texts.say("limit_which"), tuple(buttons))
 
@@ -141,7 +135,7 @@ def _maybe_dropped(attempts: Sequence[Attempt], texts: Texts, context: Context) 
     instance = attempts[0].request.instance
     now = {attempt.chat.number for attempt in attempts}
     others = [Chat(entry.chat) for entry in context.pinned if entry.chat not in now]
-    if not (attempts[0].pin and others and len(context.pinned) > instance.pins):
+    if not (attempts[0].pin and attempts[0].reply.outcome.ok and others and len(context.pinned) > instance.pins):
         return Answer("")
     if context.group_hint:
         return Answer(texts.say("dropped_in_private", places=instance.pins, username=context.group_hint))
@@ -152,21 +146,20 @@ def _maybe_dropped(attempts: Sequence[Attempt], texts: Texts, context: Context) 
 def _swapped(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Answer:
     """Say what came of unpinning one chat for another: the unpinning, the pinning, pinning the first again."""
     request, first, last = attempts[0].request, attempts[0], attempts[-1]
-    here, chat = instance_hash(request.instance.name), request.chats[0]
-    skipped = texts.say("skipped", chats=chat.display)
     if not first.reply.outcome.ok:
-        again = button(texts.label("button_replace", first.chat.display), Press(Action.SWAP, here, chat, first.chat))
-        return Answer("\n".join([_head(first, texts), *_why(first, texts, context), skipped]), again)
-    if len(attempts) == 1:
-        pin_it = button(texts.label("button_pin_chat", chat.display), Press(Action.PIN, here, chat))
-        return Answer(f"{_head(first, texts)}\n{skipped}", pin_it)
+        again = Press(Action.SWAP, request.instance.name, request.chats[0], first.chat)
+        skipped = texts.say("skipped", chats=request.chats[0].display)
+        text = "\n".join([_head(first, texts), *_why(first, texts, context), skipped])
+        return Answer(text, button(texts.label("button_replace", first.chat.display), again))
     pinning = _single(attempts[1], texts, context)
-    if len(attempts) == 2:
-        stays = "" if last.reply.outcome.ok else "\n" + texts.say("stays_unpinned", chat=first.chat.display)
-        return replace(pinning, text=f"{_head(first, texts)}\n{pinning.text}{stays}")
-    key = "put_back" if last.reply.outcome.ok else "not_put_back"
-    back = _head(last, texts) if last.reply.outcome.unsure else texts.say(key, chat=first.chat.display)
-    return Answer(f"{pinning.text}\n{back}", pinning.buttons)
+    lines = [_head(first, texts), pinning.text]
+    if len(attempts) == 3:
+        key = "put_back" if last.reply.outcome.ok else "not_put_back"
+        back = _head(last, texts) if last.reply.outcome.unsure else texts.say(key, chat=first.chat.display)
+        lines = [pinning.text, back]
+    elif not last.reply.outcome.ok:
+        lines.append(texts.say("stays_unpinned", chat=first.chat.display))
+    return replace(pinning, text="\n".join(lines))
 
 
 def _several(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Answer:
@@ -175,30 +168,27 @@ def _several(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Ans
     lines = [texts.say("several", instance=request.instance.name)] if texts.names_instance else []
     for attempt in attempts:
         outcome = attempt.reply.outcome
-        short = texts.plain(f"short.{outcome.name}")
         key = "line_ok" if outcome.ok else "line_unsure" if outcome.unsure else "line_failed"
-        sign = texts.plain("sign_pin" if attempt.pin else "sign_unpin")
-        lines += [texts.say(key, sign=sign, chat=attempt.chat.display, short=short), *_other_jid(attempt, texts)]
-    skipped = request.chats[len(attempts) :]
+        fields = {"sign": texts.plain("sign_pin" if attempt.pin else "sign_unpin"), "chat": attempt.chat.display}
+        short = texts.plain(f"short.{outcome.name}")
+        lines += [texts.say(key, short=short, **fields), *_other_jid(attempt, texts)]
+    skipped = ", ".join(chat.display for chat in request.chats[len(attempts) :])
     if skipped:
-        lines.append(texts.say("skipped", chats=", ".join(chat.display for chat in skipped)))
+        lines.append(texts.say("skipped", chats=skipped))
     lines += context.unread
-    buttons: tuple[Button, ...] = ()
     failed = next((attempt for attempt in attempts if not attempt.reply.outcome.ok), None)
+    more = Answer("") if failed else _maybe_dropped(attempts, texts, context)
     if last.reply.outcome.name == "pin_limit":
-        which = _replace(last, texts, context)
-        lines.append(Html(f"{texts.say('limit_several', places=request.instance.pins)} {which.text}"))
-        buttons = which.buttons
+        lines.append(texts.say("limit_several", places=request.instance.pins))
+        more = _replace(last, texts, context)
     elif failed:
         lines += _why(last if last.reply.outcome.stops else failed, texts, context)
-    else:
-        dropped = _maybe_dropped(attempts, texts, context)
-        lines.append(Html(dropped.text))
-        buttons = dropped.buttons
-    if failed and (failed.reply.outcome.retry or skipped):
-        rest = Press(Action.REST, instance_hash(request.instance.name), failed.chat)
-        buttons = (*buttons, *button(texts.plain("button_rest" if skipped else "button_again"), rest))
-    return Answer("\n".join(filter(None, lines)), buttons, silent=not (failed or skipped or context.unread))
+    buttons, retry = more.buttons, failed and (failed.reply.outcome.retry or skipped)
+    if failed and retry:
+        rest = Press(Action.REST, request.instance.name, failed.chat)
+        buttons += button(texts.plain("button_rest" if skipped else "button_again"), rest)
+    text = "\n".join(filter(None, [*lines, more.text]))
+    return Answer(text, buttons, silent=not (failed or skipped or context.unread))
 
 
 def _not_run(attempt: Attempt, texts: Texts) -> Answer:
@@ -210,14 +200,8 @@ def _not_run(attempt: Attempt, texts: Texts) -> Answer:
     if name == "late":
         label = texts.plain("button_pin" if attempt.pin else "button_unpin")
         action = Action.PIN_OWN if attempt.pin else Action.UNPIN_OWN
-    here = instance_hash(request.instance.name)
     if len(request.chats) > 1:
         action = Action.REST
-    if request.unpin_first:
-        return Answer(text, button(label, Press(Action.SWAP, here, request.chats[0], request.unpin_first)))
-    return Answer(text, button(label, Press(action, here, request.chats[0])))
-
-
-def _flag(region: str) -> str:
-    """Give a country's flag; nothing for a number of no country."""
-    return "".join(chr(ord("🇦") + ord(letter) - ord("A")) for letter in region) if region.isalpha() else ""
+    elif request.unpin_first:
+        action = Action.SWAP
+    return Answer(text, button(label, Press(action, request.instance.name, request.chats[0], request.unpin_first)))

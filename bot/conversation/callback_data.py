@@ -6,6 +6,7 @@ Anybody can send any callback data, so `unpack` accepts only what `pack` would w
 import hashlib
 import re
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -13,10 +14,10 @@ from functools import cache
 from bot.ryze.chats import Chat
 
 MAX_BYTES = 64  # the Bot API's limit for callback_data; two group JIDs just fit
-_DOMAINS = {"": "", "s": "@s.whatsapp.net", "l": "@lid", "g": "@g.us", "n": "@newsletter"}
-_DATA = re.compile(r"([pusmrPU]):([\w-]{6}):([\w-]+)(?::([\w-]+))?", re.ASCII)
+_DOMAINS = {domain[0]: domain for domain in ("s.whatsapp.net", "lid", "g.us", "newsletter")}
+_CHAT = "([1-9][0-9]{6,14}|[0-9]{5,31}[slgn]|[0-9]{5,31}-[0-9]{1,31}g)"
+_PRESS = re.compile(rf"([pusmrPU]):([\w-]{{6}}):{_CHAT}(?::{_CHAT})?", re.ASCII)
 _PAGE = re.compile(r"h:([\w-]{6}):([0-9]{1,6})", re.ASCII)
-_CHAT = re.compile(r"([1-9][0-9]{6,14})()|([0-9]{5,31})([slgn])|([0-9]{5,31}-[0-9]{1,31})(g)")
 
 
 class Action(StrEnum):
@@ -36,10 +37,10 @@ TWO_CHATS = (Action.SWAP, Action.MEANT)
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """A button's meaning; `other` is set for a swap."""
+    """A button's meaning; `other` is set for a swap. `instance` is a name, "" for one that the bot does not have."""
 
     action: Action
-    instance_hash: str
+    instance: str
     chat: Chat
     other: Chat | None = None
 
@@ -48,8 +49,29 @@ class Press:
 class Page:
     """A button that shows an instance's history from `offset` on."""
 
-    instance_hash: str
+    instance: str
     offset: int
+
+
+def pack(press: Press | Page) -> str | None:
+    """Write a button's meaning as callback data, or None if the chats' ids are too long for it."""
+    if isinstance(press, Page):
+        return f"h:{instance_hash(press.instance)}:{press.offset}"
+    parts = (chat.number.partition("@") for chat in (press.chat, press.other) if chat)
+    data = ":".join([press.action, instance_hash(press.instance), *(user + domain[:1] for user, _, domain in parts)])
+    return data if len(data) <= MAX_BYTES else None
+
+
+def unpack(data: str, names: Mapping[str, str]) -> Press | Page | None:
+    """Read callback data, with the instances' names by their hash; None for anything that `pack` would not write."""
+    if page := _PAGE.fullmatch(data):
+        return Page(names.get(page[1], ""), int(page[2]))
+    # Before version 1.0, a late command's button ended in its owner's id.
+    found = _PRESS.fullmatch(re.sub(r"^([pu])(.*):=[0-9]+$", lambda late: late[1].upper() + late[2], data))
+    if not found or len(data) > MAX_BYTES or bool(found[4]) != (found[1] in TWO_CHATS):
+        return None
+    other = _expand(found[4]) if found[4] else None
+    return Press(Action(found[1]), names.get(found[2], ""), _expand(found[3]), other)
 
 
 @cache  # as many as there are instances
@@ -58,34 +80,6 @@ def instance_hash(instance: str) -> str:
     return urlsafe_b64encode(hashlib.sha256(instance.encode()).digest())[:6].decode()
 
 
-def pack(press: Press | Page) -> str | None:
-    """Write a button's meaning as callback data, or None if the chats' ids are too long for it."""
-    if isinstance(press, Page):
-        return f"h:{press.instance_hash}:{press.offset}"
-    chats = [_shorten(chat) for chat in (press.chat, press.other) if chat]
-    data = ":".join([press.action, press.instance_hash, *chats])
-    return data if len(data) <= MAX_BYTES else None
-
-
-def unpack(data: str) -> Press | Page | None:
-    """Read callback data; None for anything that `pack` would not have written."""
-    if page := _PAGE.fullmatch(data):
-        return Page(page[1], int(page[2]))
-    # Before version 1.0, a late command's button ended in its owner's id.
-    found = _DATA.fullmatch(re.sub(r"^([pu])(.*):=[0-9]+$", lambda late: late[1].upper() + late[2], data))
-    chat, other = (_expand(found[3]), _expand(found[4] or "")) if found else (None, None)
-    if not found or not chat or len(data) > MAX_BYTES or bool(other) != bool(found[4]):
-        return None
-    action = Action(found[1])
-    return Press(action, found[2], chat, other) if bool(other) == (action in TWO_CHATS) else None
-
-
-def _shorten(chat: Chat) -> str:
-    user, at, domain = chat.number.partition("@")
-    return user + next(letter for letter, ending in _DOMAINS.items() if ending == at + domain)
-
-
-def _expand(packed: str) -> Chat | None:
-    found = _CHAT.fullmatch(packed)
-    user, letter = (part for part in found.groups() if part is not None) if found else ("", "")
-    return Chat(user + _DOMAINS[letter]) if user else None
+def _expand(packed: str) -> Chat:
+    domain = _DOMAINS.get(packed[-1])
+    return Chat(f"{packed[:-1]}@{domain}" if domain else packed)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from telegram import Bot, MaybeInaccessibleMessage, Message
+from telegram import ExternalReplyInfo, MaybeInaccessibleMessage, Message
 
 from bot.conversation import questions
 from bot.conversation.texts import Html, Texts, shorten
@@ -39,6 +39,16 @@ class Ask:
         """Whether it was asked in a private chat, where lists of chats may be shown."""
         return self.message.chat.type == "private"
 
+    @property
+    def in_private(self) -> Html:
+        """Say where lists of chats are shown."""
+        return self.texts.say("in_private", username=self.message.get_bot().username)
+
+    def not_yours(self, name: str) -> Answer:
+        """Say that an instance is not the operator's, whether it exists or not."""
+        yours = ", ".join(self.operator.instances)
+        return Answer(self.texts.say("not_yours", name=shorten(name, 40), instances=yours))
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -52,25 +62,27 @@ class Wanted:
 class Commands:
     """Reads `/pin` and `/unpin` and answers `/pins` and `/history`."""
 
-    def __init__(self, settings: Settings, store: Store, bot: Bot) -> None:
-        self._settings, self._store, self._bot = settings, store, bot
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
 
-    async def read(self, ask: Ask, typed: str, *, pin: bool) -> Wanted | Answer:
-        """Read what was typed after the command; nothing there → the message that the command replies to."""
+    async def read(self, ask: Ask, typed: str, *, pin: bool, default: str = "") -> Wanted | Answer:
+        """Read what was typed after the command; nothing there → the message that the command replies to.
+
+        `default` is the instance that is meant if none is named, else the operator's first one.
+        """
         region = self._settings.region
-        replied = read_reply(ask.message, region) if isinstance(ask.message, Message) else None
         instance, typed, foreign = self._instance(ask.operator, typed)
         if foreign:
-            return not_yours(foreign, ask)
-        if typed:
-            return self.wanted(ask, instance, read_command(typed, region), pin=pin)
-        if replied:
-            return self.wanted(ask, instance, (replied,), pin=pin)
+            return ask.not_yours(foreign)
+        instance = instance or default or ask.operator.instance
+        readings = read_command(typed, region) if typed else read_reply(ask.message, region)
+        if readings:
+            return self._wanted(ask, instance, readings, pin=pin)
         chats = await self._known(instance, pin=pin) if ask.private else []
         question = questions.which_chat(chats, instance, ask.texts, pin=pin)
-        return question if ask.private else Answer(f"{question.text}\n{self.in_private(ask.texts)}")
+        return question if ask.private else Answer(f"{question.text}\n{ask.in_private}")
 
-    def wanted(self, ask: Ask, instance: str, readings: tuple[Reading, ...], *, pin: bool) -> Wanted | Answer:
+    def _wanted(self, ask: Ask, instance: str, readings: tuple[Reading, ...], *, pin: bool) -> Wanted | Answer:
         """Make a request of what was read, or ask back."""
         texts = ask.texts
         if len(readings) > MAX_CHATS:
@@ -81,27 +93,23 @@ class Commands:
             return questions.choose(choices, instance, texts, texts.say("which_number"), pin=pin)
         if len(readings) == 1 and not chats:
             return questions.problem(readings[0], instance, texts, pin=pin)
-        unread = tuple(questions.unread(reading, texts, pin=pin) for reading in readings if not reading.chat)
+        unread = [questions.explain(each, texts, pin=pin, one_of_several=True) for each in readings if not each.chat]
         if not chats:
             return Answer("\n".join(unread))
-        request = PinRequest(
-            ask.request_id, ask.operator, self._settings.instances[instance], chats, pin, sent=ask.sent
-        )
-        return Wanted(request, readings[0].other if len(readings) == 1 else None, unread)
+        of_operator = ask.request_id, ask.operator, self._settings.instances[instance]
+        request = PinRequest(*of_operator, chats, pin, sent=ask.sent)
+        return Wanted(request, readings[0].other if len(readings) == 1 else None, tuple(unread))
 
     def offer(self, ask: Ask) -> Answer | None:
         """Offer to pin or unpin the chats that a message without a command names; None if it names none."""
         message, region = ask.message, self._settings.region
         assert isinstance(message, Message)  # noqa: S101 - a message that was sent just now
-        name = ""
-        if message.contact:
-            reading = read_contact(message.contact.phone_number, region)
-            name = " ".join(filter(None, (message.contact.first_name, message.contact.last_name)))
-        else:
-            reading = read_message(text_of(message), region)
+        contact = message.contact
+        reading = read_contact(contact.phone_number, region) if contact else read_message(text_of(message), region)
         if chats := (reading.chat,) if reading.chat else reading.choices:
+            name = " ".join(filter(None, (contact.first_name, contact.last_name))) if contact else ""
             return questions.offer(chats, name, ask.operator.instances, ask.texts)
-        if reading.problem in (Problem.WORDS, Problem.MISSING) and not message.contact:
+        if reading.problem in (Problem.WORDS, Problem.MISSING) and not contact:
             return None
         return questions.problem(reading, ask.operator.instance, ask.texts, pin=True)
 
@@ -110,9 +118,9 @@ class Commands:
         named = [name for name in ask.operator.instances if name.casefold() == typed.casefold()]
         instance = self._settings.instances[named[0] if named else ask.operator.instance]
         if not ask.private:
-            return Answer(self.in_private(ask.texts))
+            return Answer(ask.in_private)
         if typed and not named:
-            return not_yours(typed, ask)
+            return ask.not_yours(typed)
         try:
             if offset is None:
                 pinned = await self._store.pinned(instance.name)
@@ -121,10 +129,6 @@ class Commands:
         except StoreAway:
             return Answer(ask.texts.say("store_away"))
         return questions.history(entries[:PAGE], instance.name, offset, ask.texts, more=len(entries) > PAGE)
-
-    def in_private(self, texts: Texts) -> Html:
-        """Say where lists of chats are shown."""
-        return texts.say("in_private", username=self._bot.username)
 
     def _instance(self, operator: Operator, typed: str) -> tuple[str, str, str]:
         """Split off the instance that is named first: its name, the rest, and a name that is not the operator's."""
@@ -136,11 +140,11 @@ class Commands:
                 return name, rest.strip(" \n,;:"), ""
         word, between, rest = re.match(r"(\S*?)(:?[\s,;]+|$)(.*)", typed, re.DOTALL).groups()  # type: ignore[union-attr]  # it always matches
         if not re.fullmatch(r"[^\W\d_][\w.-]*", word):
-            return operator.instance, typed, ""
+            return "", typed, ""
         similar = bool(difflib.get_close_matches(word.casefold(), map(str.casefold, operator.instances), cutoff=0.7))
         unknown = len(operator.instances) > 1 and not between.startswith(":")
         reads = not rest or any(r.problem is not Problem.WORDS for r in read_command(rest, self._settings.region))
-        return operator.instance, typed, word if reads and (similar or unknown) else ""
+        return "", typed, word if reads and (similar or unknown) else ""
 
     async def _known(self, instance: str, *, pin: bool) -> list[Chat]:
         with suppress(StoreAway):
@@ -160,28 +164,25 @@ def parse_command(text: str | None, username: str = "") -> tuple[str | None, str
     return found[1].lower(), found[3].strip()
 
 
-def not_yours(name: str, ask: Ask) -> Answer:
-    """Say that an instance is not the operator's, whether it exists or not."""
-    return Answer(ask.texts.say("not_yours", name=shorten(name, 40), instances=", ".join(ask.operator.instances)))
-
-
-def read_reply(message: Message, region: str | None) -> Reading | None:
+def read_reply(message: MaybeInaccessibleMessage, region: str | None) -> tuple[Reading, ...]:
     """Read what a message replies to: the quoted part, else what of another chat comes along, else the message."""
+    if not isinstance(message, Message):
+        return ()
     replied, external = message.reply_to_message, message.external_reply
     if message.quote:
-        return read_message(message.quote.text, region)
-    if (replied is None and external is None) or (replied and replied.forum_topic_created):
-        return None  # a topic's first message is not replied to: every message of the topic has it
+        return (read_message(message.quote.text, region),)
     source = external or replied
-    if source and source.contact:
-        return read_contact(source.contact.phone_number, region)
-    if external:
-        return read_message(external.poll.question if external.poll else "", region)
-    return read_message(text_of(replied), region) if replied else None
+    if source is None or (replied and replied.forum_topic_created):
+        return ()  # a topic's first message is not replied to: every message of the topic has it
+    if source.contact:
+        return (read_contact(source.contact.phone_number, region),)
+    return (read_message(text_of(source), region),)
 
 
-def text_of(message: Message) -> str:
-    """All that a message says: its links' addresses, its text, caption or question."""
-    links = [entity.url for entity in message.entities or message.caption_entities if entity.url]
+def text_of(message: Message | ExternalReplyInfo) -> str:
+    """All that a message says: its links' addresses, its text, caption or question; of another chat's, the question."""
     question = message.poll.question if message.poll else ""
+    if not isinstance(message, Message):
+        return question
+    links = [entity.url for entity in message.entities or message.caption_entities if entity.url]
     return "\n".join([*links, message.text or message.caption or question])

@@ -66,12 +66,10 @@ def help_text(ask: Ask) -> Answer:
     return Answer(texts.say("help", mine=Html(mine), example=f"{named}{texts.example}", with_code=texts.with_code))
 
 
-def operators(settings: Settings, texts: Texts) -> Html:
+def operators(settings: Settings, texts: Texts) -> Answer:
     """List who may do what, for admins."""
-    lines = [
-        texts.say(
-            "operators_line", name=operator.name, telegram_id=operator.telegram_id, on=", ".join(operator.instances)
-        )
-        for operator in settings.operators.values()
-    ]
-    return Html("\n".join([texts.say("operators_head" if lines else "operators_none"), *lines]))
+    lines = [texts.say("operators_head" if settings.operators else "operators_none")]
+    for operator in settings.operators.values():
+        on = ", ".join(operator.instances)
+        lines.append(texts.say("operators_line", name=operator.name, telegram_id=operator.telegram_id, on=on))
+    return Answer("\n".join(lines))

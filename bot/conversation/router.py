@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
-from telegram import Bot, CallbackQuery, Message, Update, User
+from telegram import Bot, CallbackQuery, Message, Update
 from telegram.error import TelegramError
 
 from bot.conversation import answers, hints
-from bot.conversation.access import Denied, Reason, identify
+from bot.conversation.access import Denial, identify
 from bot.conversation.admins import Admins
-from bot.conversation.buttons import Buttons, Refused, rest_of
+from bot.conversation.buttons import Buttons, rest_of
 from bot.conversation.commands import VERBS, Ask, Commands, Wanted, parse_command, text_of
 from bot.conversation.strangers import Strangers
 from bot.conversation.texts import Languages
@@ -49,12 +50,10 @@ class Router:
     """Answers updates. `handle` never raises, whatever happens inside."""
 
     def __init__(self, settings: Settings, languages: Languages, parts: Parts) -> None:
-        self._settings = settings
-        self._languages = languages
-        self._parts = parts
-        self._commands = Commands(settings, parts.store, parts.bot)
-        self._buttons = Buttons(settings, languages, self._commands, parts.store)
-        self._strangers = Strangers(settings, languages, parts.admins, parts.outbox)
+        self._settings, self._languages, self._parts = settings, languages, parts
+        self._commands = Commands(settings, parts.store)
+        self._buttons = Buttons(settings, self._commands, parts.store)
+        self._strangers = Strangers(settings, parts.admins)
         self._denials = Throttle(per_key=3, overall=10)
         self._clock_is_wrong = False
 
@@ -84,54 +83,48 @@ class Router:
             return
         if message.text is None and _is_service(update):
             return
-        identity = identify(update, self._settings.operators)
-        if isinstance(identity, Operator):
-            sent = None if self._is_fresh(message, fresh=fresh) else message.date
-            texts = self._languages.of(identity, message.from_user, private=private)
-            await self._command(Ask(identity, message, texts, update.update_id, sent), command, typed)
-        elif ours:
-            await self._deny(message, identity, command)
-
-    async def _command(self, ask: Ask, command: str | None, typed: str) -> None:
-        texts, respond = ask.texts, self._reply(ask)
-        if command in VERBS:
-            if typed.casefold() in hints.ALL and not VERBS[command]:
-                await respond(await self._commands.show(ask, ""))
-            else:
-                await self._carry_out(ask, await self._commands.read(ask, typed, pin=VERBS[command]), respond)
-        elif command == "pins":
-            await respond(await self._commands.show(ask, typed))
-        elif command == "history":
-            await respond(await self._commands.show(ask, typed, offset=0))
-        elif command in ("help", "start"):
-            await respond(hints.help_text(ask))
-        elif command == "id":
-            await respond(Answer(texts.say("id", telegram_id=ask.operator.telegram_id)))
-        elif command == "operators" and ask.operator.telegram_id in self._settings.admins and ask.private:
-            await respond(Answer(hints.operators(self._settings, texts)))
-        elif ask.private or command is None:
-            await self._without_command(ask, command, typed)
-
-    async def _without_command(self, ask: Ask, command: str | None, typed: str) -> None:
-        """Answer what is no command of the bot's; in a group only what replies to the bot's own question."""
-        message = ask.message
-        assert isinstance(message, Message)  # noqa: S101 - it was sent just now
-        if ask.private and command is None and hints.is_thanks(message.text or ""):
+        operator, denial = identify(message, self._settings.operators, edited=update.message is None)
+        if operator is None or denial:
+            if ours:
+                await self._deny(message, operator, denial, command)
+            return
+        if fresh and not self._clock_is_wrong and datetime.now(UTC) - message.date > LATE:
+            self._clock_is_wrong = True
+            log.warning("this machine's clock seems wrong: Telegram has just received a message from %s", message.date)
+        texts = self._languages.of(operator, message.from_user, private=private)
+        ask = Ask(operator, message, texts, update.update_id, None if fresh else message.date)
+        if private and hints.is_thanks(message.text or ""):
             with suppress(TelegramError):  # a reaction is a courtesy
                 await message.set_reaction("👍")
+        elif wanted := await self._understand(ask, message, command, typed):
+            await self._carry_out(ask, wanted, self._reply(ask))
+
+    async def _understand(self, ask: Ask, message: Message, command: str | None, typed: str) -> Wanted | Answer | None:
+        """Tell what a message asks for; None if nothing, in a group."""
+        wanted: Wanted | Answer | None = None
+        pin, unpin_all = VERBS.get(command or ""), typed.casefold() in hints.ALL
+        if pin is not None and (pin or not unpin_all):
+            wanted = await self._commands.read(ask, typed, pin=pin)
+        elif command in ("pins", "history") or pin is False:
+            offset = 0 if command == "history" else None
+            wanted = await self._commands.show(ask, "" if unpin_all else typed, offset=offset)
+        elif command in ("help", "start"):
+            wanted = hints.help_text(ask)
+        elif command == "id":
+            wanted = Answer(ask.texts.say("id", telegram_id=ask.operator.telegram_id))
+        elif command == "operators" and ask.operator.telegram_id in self._settings.admins and ask.private:
+            wanted = hints.operators(self._settings, ask.texts)
         elif command is None and (question := hints.question_replied_to(ask)):
             instance, pin = question
-            instances = sorted(ask.operator.instances, key=lambda name: name != instance)  # the one asked about first
-            ask = replace(ask, operator=ask.operator.model_copy(update={"instances": tuple(instances)}))
             number = message.contact.phone_number if message.contact else text_of(message)
-            await self._carry_out(ask, await self._commands.read(ask, number, pin=pin), self._reply(ask))
+            wanted = await self._commands.read(ask, number, pin=pin, default=instance)
         elif ask.private:
-            await self._offer(ask, command, typed)
+            wanted = self._offer(ask, command, typed)
+        return wanted
 
-    async def _offer(self, ask: Ask, command: str | None, typed: str) -> None:
+    def _offer(self, ask: Ask, command: str | None, typed: str) -> Answer:
         """Offer what a message in private may mean; only a tap on it acts."""
-        offer = self._commands.offer(ask) if command is None else None
-        await self._reply(ask)(offer or hints.hint(ask, command, typed))
+        return (self._commands.offer(ask) if command is None else None) or hints.hint(ask, command, typed)
 
     async def _carry_out(self, ask: Ask, wanted: Wanted | Answer, respond: Respond) -> None:
         """Have a request run, and say what came of it."""
@@ -165,19 +158,23 @@ class Router:
         return lambda answer: self._parts.outbox.reply(ask.message, answer, ask.operator.telegram_id)
 
     async def _press(self, query: CallbackQuery, request_id: int) -> None:
-        pressed = await self._buttons.read(query, request_id)
-        if isinstance(pressed, Refused):
-            if pressed.by_operator or self._denials.allow(query.from_user.id):
-                log.info("denied a button: %s, sender %s", pressed.key, query.from_user.id)
-            operator = self._settings.operators.get(query.from_user.id)
-            await self._confirm(query, self._languages.of(operator, query.from_user).plain(pressed.key))
+        person, message = query.from_user, query.message
+        operator = None if person.is_bot else self._settings.operators.get(person.id)
+        texts = self._languages.of(operator, person, private=message is not None and message.chat.type == "private")
+        wanted: Wanted | Answer | str = "press_unknown" if operator else "press_stranger"
+        if operator and message:
+            ask = Ask(operator, message, texts, request_id)
+            wanted = await self._buttons.read(ask, query.data or "")
+        if isinstance(wanted, str):
+            if operator or self._denials.allow(person.id):
+                log.info("denied a button: %s, sender %s", wanted, person.id)
+            await self._confirm(query, texts.plain(wanted))
             return
         confirmed = asyncio.create_task(self._confirm(query))
-        ask, wanted = pressed
 
         async def edit(answer: Answer) -> None:
             if not ask.private:
-                answer = replace(answer, text=f"{answer.text}\n{ask.texts.say('pressed_by', name=ask.operator.name)}")
+                answer = replace(answer, text=f"{answer.text}\n{texts.say('pressed_by', name=ask.operator.name)}")
             if isinstance(wanted, Wanted) and wanted.request.unpin_first:
                 answer = replace(answer, buttons=(*answer.buttons, *rest_of(ask.message)))
             await self._parts.outbox.edit(ask.message, answer, ask.operator.telegram_id)
@@ -188,43 +185,31 @@ class Router:
     async def _confirm(self, query: CallbackQuery, alert: str | None = None) -> None:
         """Tell Telegram that a press was taken, with an alert if there is something to say."""
         try:
-            await self._parts.outbox.with_retries(
-                lambda: query.answer(alert, show_alert=bool(alert)), patience=CONFIRM_PATIENCE
-            )
+            confirm = partial(query.answer, alert, show_alert=bool(alert))
+            await self._parts.outbox.with_retries(confirm, patience=CONFIRM_PATIENCE)
         except TelegramError as error:  # it lives for a short while only, and nothing depends on it
             log.debug("a button's press could not be confirmed: %s", error)
 
-    async def _deny(self, message: Message, denied: Denied, command: str | None) -> None:
-        sender, operator = message.from_user, denied.operator
-        private, ours = message.chat.type == "private", command in KNOWN
+    async def _deny(
+        self, message: Message, operator: Operator | None, denial: Denial | None, command: str | None
+    ) -> None:
+        sender = message.from_user
         if sender is None:
             return
         if operator or self._denials.allow(sender.id):
-            log.info("denied: %s, sender %s, chat %s", denied.reason, sender.id, message.chat.type)
-        if not private:
+            log.info("denied: %s, sender %s, chat %s", denial, sender.id, message.chat.type)
+        if message.chat.type != "private":
             return
-        texts = self._languages.of(operator, sender, private=True)
-        if operator and ours:
-            await self._parts.outbox.reply(message, Answer(texts.say(denied.reason)), sender.id)
-        elif operator and denied.reason in (Reason.FORWARDED, Reason.VIA_BOT):
+        texts, answer = self._languages.of(operator, sender, private=True), None
+        if denial == "stranger":
+            answer = await self._strangers.answer(texts, sender, command)
+        elif operator and command in KNOWN:
+            answer = Answer(texts.say(str(denial)))
+        elif operator and denial in ("forwarded", "via_bot"):
             # A forwarded contact or number does nothing by itself: only a tap on what is offered for it acts.
-            await self._offer(Ask(operator, message, texts, 0), command, "")
-        elif denied.reason is Reason.STRANGER:
-            await self._stranger(message, sender, command)
-
-    async def _stranger(self, message: Message, sender: User, command: str | None) -> None:
-        if command == "operators" and sender.id in self._settings.admins:
-            texts = self._languages.of_admin(sender.id)
-            await self._parts.outbox.reply(message, Answer(hints.operators(self._settings, texts)), sender.id)
-        else:
-            await self._strangers.answer(message, sender, wants_id=command == "id")
-
-    def _is_fresh(self, message: Message, *, fresh: bool) -> bool:
-        """Trust the long poll more than this machine's clock, and say once that the clock seems wrong."""
-        if fresh and not self._clock_is_wrong and datetime.now(UTC) - message.date > LATE:
-            self._clock_is_wrong = True
-            log.warning("this machine's clock seems wrong: Telegram has just received a message from %s", message.date)
-        return fresh
+            answer = self._offer(Ask(operator, message, texts, 0), command, "")
+        if answer:
+            await self._parts.outbox.reply(message, answer, sender.id)
 
     async def _apologize(self, update: Update, reference: str) -> None:
         try:

@@ -3,37 +3,36 @@
 import json
 import re
 
-from telegram import Message, User
+from telegram import User
 
+from bot.conversation import hints
 from bot.conversation.admins import Admins
-from bot.conversation.texts import Languages, clean, shorten
+from bot.conversation.texts import Texts, clean, shorten
 from bot.conversation.throttle import Throttle
 from bot.settings.model import Settings
-from bot.telegram.outbox import Answer, Button, Outbox
+from bot.telegram.outbox import Answer, Button
 
 
 class Strangers:
     """Answers strangers in private: their id, and how to get access. They learn nothing else about the team."""
 
-    def __init__(self, settings: Settings, languages: Languages, admins: Admins, outbox: Outbox) -> None:
-        self._settings, self._languages, self._admins, self._outbox = settings, languages, admins, outbox
+    def __init__(self, settings: Settings, admins: Admins) -> None:
+        self._settings, self._admins = settings, admins
         self._answers = Throttle(per_key=3, overall=10 if settings.operators else 200)  # a minute
 
-    async def answer(self, message: Message, stranger: User, *, wants_id: bool) -> None:
+    async def answer(self, texts: Texts, stranger: User, command: str | None) -> Answer | None:
         """Answer one message, if this person has not had several answers in this minute."""
-        if not self._answers.allow((stranger.id, wants_id)):
-            if not wants_id:
-                self._admins.gather(stranger)
-            return
-        texts = self._languages.of(None, stranger)
-        if wants_id:
-            answer = Answer(texts.say("id", telegram_id=stranger.id))
-        else:
-            line = entry(stranger, self._settings)
-            told = await self._admins.request(stranger, line)
-            text = texts.say("stranger_told" if told else "stranger", telegram_id=stranger.id, entry=line)
-            answer = Answer(text, () if told else (Button(texts.plain("button_copy"), None, copy=line),))
-        await self._outbox.reply(message, answer, stranger.id)
+        if command == "operators" and stranger.id in self._settings.admins:
+            return hints.operators(self._settings, texts)
+        if not self._answers.allow((stranger.id, command == "id")):
+            self._admins.gather(stranger)
+            return None
+        if command == "id":
+            return Answer(texts.say("id", telegram_id=stranger.id))
+        line = entry(stranger, self._settings)
+        told = await self._admins.request(stranger, line)
+        text = texts.say("stranger_told" if told else "stranger", telegram_id=stranger.id, entry=line)
+        return Answer(text, () if told else (Button(texts.plain("button_copy"), None, copy=line),))
 
 
 def entry(stranger: User, settings: Settings) -> str:

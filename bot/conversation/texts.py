@@ -40,10 +40,6 @@ class Texts:
         """Fill in a sentence as plain text, for labels and alerts, which know no HTML."""
         return _sentence(self.language, key).format(**{name: clean(str(value)) for name, value in fields.items()})
 
-    def has(self, key: str) -> bool:
-        """Whether there is such a sentence."""
-        return bool(_sentence(self.language, key))
-
     def on(self, instance: str) -> Html:
         """Say “ on sales”, or nothing where there is only one instance it can be."""
         return self.say("on_instance", instance=instance) if self.names_instance else Html()

@@ -126,7 +126,7 @@ async def test_nobody_who_asks_is_dropped_in_silence(stage: Stage, *, operators:
     assert told == [not operators or number < REQUESTS for number in range(REQUESTS + 2)]
     for person in people:
         admin.gather(person)
-    await stage.telegram.wait_for(lambda: "More people" in heard(stage)[-1], what="the digest")
+    await stage.telegram.wait_for(lambda: not admin._digest, what="the digest")
     assert failing.hits == 1
     assert "P4 (904)" not in heard(stage)[-1]
     assert ("P5 (905)" in heard(stage)[-1]) == operators

@@ -16,7 +16,7 @@ GROUP = Chat("5511999999999-1534567890@g.us")
 
 
 def pressed(answer: Answer) -> dict[str, Press | Page | None]:
-    return {button.label: unpack(button.data or "") for button in answer.buttons}
+    return {button.label: unpack(button.data or "", {instance_hash("sales"): "sales"}) for button in answer.buttons}
 
 
 def test_a_missing_chat_is_asked_for_with_an_example_or_with_those_that_may_be_meant() -> None:
@@ -25,8 +25,7 @@ def test_a_missing_chat_is_asked_for_with_an_example_or_with_those_that_may_be_m
     assert said(answer).endswith("\nFor example: /unpin 11 99999-9999")
     answer = questions.which_chat((PHONE, OTHER), "sales", texts(), pin=True)
     assert said(answer).endswith("\nOr tap one of these:")
-    here = instance_hash("sales")
-    assert pressed(answer) == {f"Pin {chat.display}": Press(Action.PIN, here, chat) for chat in (PHONE, OTHER)}
+    assert pressed(answer) == {f"Pin {chat.display}": Press(Action.PIN, "sales", chat) for chat in (PHONE, OTHER)}
 
 
 @pytest.mark.parametrize(
@@ -64,14 +63,14 @@ def test_what_is_no_chat_is_said_with_what_to_send_and_anyway_only_with_a_countr
     ],
 )
 def test_a_piece_of_several_that_is_no_chat_gets_its_own_reason(problem: Problem | None, says: str) -> None:
-    assert questions.unread(Reading("<x>", problem=problem), texts(), pin=True) == says
+    assert questions.explain(Reading("<x>", problem=problem), texts(), pin=True, one_of_several=True) == says
 
 
 def test_a_number_without_a_command_is_offered_for_each_instance() -> None:
     both = questions.offer((PHONE,), "Jo <b>", ("sales", "a very long instance's name"), texts())
     assert both.text == f"<b>{PHONE.display}</b> (Jo &lt;b&gt;): pin or unpin?"
     assert labels(both)[:2] == ["Pin · sales", "Unpin · sales"]
-    assert pressed(both)["Unpin · sales"] == Press(Action.UNPIN, instance_hash("sales"), PHONE)
+    assert pressed(both)["Unpin · sales"] == Press(Action.UNPIN, "sales", PHONE)
     assert all(len(label) <= 28 for label in labels(both))
     several = questions.offer((PHONE, OTHER), "", ("sales",), texts(solo=True))
     assert labels(several) == [f"{verb} {chat.display}" for chat in (PHONE, OTHER) for verb in ("Pin", "Unpin")]
@@ -99,5 +98,5 @@ def test_history_says_what_came_of_each_attempt_and_pages() -> None:
         f"Ana: pin {FOURTH.display} – too late, not run",
         f"Ana: unpin {GROUP.display}",
     ]
-    assert pressed(page) == {"Older": Page(instance_hash("sales"), 12), "Newest": Page(instance_hash("sales"), 0)}
+    assert pressed(page) == {"Older": Page("sales", 12), "Newest": Page("sales", 0)}
     assert said(questions.history([], "sales", 0, texts(), more=False)).startswith("Nothing has been done on sales")

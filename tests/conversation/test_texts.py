@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from string import Formatter
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from telegram import User
 
 import bot
-from bot.conversation.access import Reason
+from bot.conversation.access import Denial
 from bot.conversation.menu import FOR_EVERYBODY, FOR_OPERATORS
 from bot.conversation.texts import Languages, Texts, clean
 from bot.ryze.chats import Problem
@@ -58,7 +58,7 @@ def test_every_outcome_problem_denial_and_command_has_its_sentences() -> None:
     wanted = [f"{kind}.{name}" for name in failures for kind in ("why", "short")]
     wanted += [f"admin.{name}" for name in failures if OUTCOMES[name].admin and name != "not_connected"]
     wanted += [f"chat_{problem}" for problem in Problem]
-    wanted += [reason.value for reason in Reason]
+    wanted += [reason for reason in get_args(Denial) if reason != "stranger"]
     wanted += [f"menu_{name}" for name in (*FOR_OPERATORS, *FOR_EVERYBODY)]
     assert [key for key in wanted if not ENGLISH.get(key)] == []
     assert [key for key in ENGLISH if "." in key and key.partition(".")[2] not in failures] == []
@@ -76,7 +76,7 @@ def named() -> Iterator[str]:
 
 
 def test_no_sentence_is_left_over() -> None:
-    patterns = [*named(), *(reason.value for reason in Reason)]
+    patterns = [*named(), *get_args(Denial)]
     left = [key for key in ENGLISH if "." not in key and not any(re.fullmatch(each, key) for each in patterns)]
     assert left == []
 
