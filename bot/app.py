@@ -16,8 +16,7 @@ from telegram.error import BadRequest, Forbidden
 from bot import __version__, http_client
 from bot.conversation.admins import Admins
 from bot.conversation.menu import publish
-from bot.conversation.router import Parts, Router
-from bot.conversation.texts import Languages
+from bot.conversation.router import Router
 from bot.memory.store import Entry, Store
 from bot.operations.health import Health
 from bot.ryze.client import RyzeClient
@@ -77,8 +76,7 @@ class App:
             self._store = Store.open(settings.history_target, settings.keep)
             stack.push_async_callback(self._store.close)
             self._outbox, self._updates = Outbox(self._bot, CONCURRENCY), Updates(self._bot)
-            self._languages = Languages(settings)
-            self._admins = Admins(settings, self._languages, self._outbox, self._store)
+            self._admins = Admins(settings, self._outbox, self._store)
             self._observers: list[Callable[[Attempt], None]] = [self._remember]
             self._queue = PinQueue(
                 RyzeClient(http, settings.ryze.base_url, settings.ryze.timeout),
@@ -136,8 +134,9 @@ class App:
             if not isinstance(source, Polling):
                 source.listen()
             answered = self._serve_metrics(stack)
-            parts = Parts(self._bot, self._queue, self._store, self._outbox, self._admins, answered)
-            self._updates.begin(Router(settings, self._languages, parts).handle)
+            router = Router(settings, self._queue, self._store, self._outbox, self._admins)
+            router.answered = answered
+            self._updates.begin(router.handle)
             stack.callback(asyncio.create_task(self._introduce()).cancel)
             await source.run()
 

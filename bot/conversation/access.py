@@ -1,5 +1,7 @@
 """Who may act: the sender's numeric Telegram id, and only in a message that this person wrote just so, now."""
 
+import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
@@ -13,10 +15,8 @@ _FOREIGN = ("business_connection_id", "guest_query_id", "sender_chat", "sender_b
 Denial: TypeAlias = Literal["edited", "forwarded", "via_bot", "not_a_person", "stranger"]
 
 
-def identify(
-    message: Message, operators: Mapping[int, Operator], *, edited: bool
-) -> tuple[Operator | None, Denial | None]:
-    """Tell which operator sent a message, and why it does not act: None if it does, else a sentence's key."""
+def identify(message: Message, operators: Mapping[int, Operator], *, edited: bool) -> Operator | Denial:
+    """Tell which operator sent a message, or why it does not act: the key of the sentence that says so."""
     sender = message.from_user
     operator = operators.get(sender.id) if sender else None
     denial: Denial | None = None
@@ -30,7 +30,7 @@ def identify(
         denial = "via_bot"
     elif edited or message.edit_date:
         denial = "edited"
-    return operator, denial
+    return denial or operator or "stranger"
 
 
 def _is_foreign(message: Message) -> bool:
@@ -41,3 +41,26 @@ def _is_foreign(message: Message) -> bool:
 def _is_forwarded(message: Message) -> bool:
     legacy = any(name.startswith("forward_") for name in message.api_kwargs)  # from Bot API servers before 7.0
     return bool(message.forward_origin or legacy)
+
+
+class Throttle:
+    """Allows `per_key` times, and `overall` for all keys, in any `period` seconds; remembers no more than that."""
+
+    def __init__(self, per_key: int, overall: int, period: float = 60.0) -> None:
+        self._per_key = per_key
+        self._overall = overall
+        self._period = period
+        self._allowed: deque[tuple[float, object]] = deque()  # when, and which key; oldest first
+
+    def allow(self, key: object) -> bool:
+        """Say whether it may be done for `key` now; if so, it counts as done."""
+        if self.count(key) >= self._per_key or len(self._allowed) >= self._overall:
+            return False
+        self._allowed.append((time.monotonic(), key))
+        return True
+
+    def count(self, key: object) -> int:
+        """How many times it was done for `key` in this period."""
+        while self._allowed and time.monotonic() - self._allowed[0][0] >= self._period:
+            self._allowed.popleft()
+        return sum(key == done for _, done in self._allowed)

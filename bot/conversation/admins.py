@@ -10,9 +10,9 @@ from functools import partial
 from telegram import User
 from telegram.error import TelegramError
 
+from bot.conversation.access import Throttle
 from bot.conversation.answers import for_admin
 from bot.conversation.texts import Html, Languages, Texts
-from bot.conversation.throttle import Throttle
 from bot.memory.store import Store, StoreAway
 from bot.ryze.outcomes import Outcome
 from bot.ryze.queue import Attempt
@@ -32,11 +32,9 @@ class Admins:
     Requests for access that are not told one by one are gathered for `digest_after` seconds.
     """
 
-    def __init__(
-        self, settings: Settings, languages: Languages, outbox: Outbox, store: Store, digest_after: float = 600.0
-    ) -> None:
-        self._settings, self._languages, self._outbox, self._store = settings, languages, outbox, store
-        self._digest_after = digest_after
+    def __init__(self, settings: Settings, outbox: Outbox, store: Store, digest_after: float = 600.0) -> None:
+        self._settings, self._outbox, self._store, self._digest_after = settings, outbox, store, digest_after
+        self.languages = Languages(settings)
         self._incidents: dict[str, tuple[Outcome, asyncio.Task[bool]]] = {}  # by instance: what is wrong, its telling
         self._tasks: set[asyncio.Task[bool]] = set()
         self._requests = Throttle(1, REQUESTS if settings.operators else REQUESTS_AT_FIRST, 24 * 3600.0)
@@ -95,7 +93,7 @@ class Admins:
         return any(await asyncio.gather(*(self._send_to(admin, say, copy) for admin in self._settings.admins)))
 
     async def _send_to(self, admin: int, say: Callable[[Texts], Html], copy: str) -> bool:
-        texts = self._languages.of_admin(admin)
+        texts = self.languages.of_admin(admin)
         buttons = (Button(texts.plain("button_copy"), None, copy),) if copy else ()
         try:
             await self._outbox.send(admin, Answer(say(texts), buttons))

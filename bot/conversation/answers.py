@@ -153,12 +153,12 @@ def _swapped(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Ans
         return Answer(text, button(texts.label("button_replace", first.chat.display), again))
     pinning = _single(attempts[1], texts, context)
     lines = [_head(first, texts), pinning.text]
-    if len(attempts) == 3:
-        key = "put_back" if last.reply.outcome.ok else "not_put_back"
-        back = _head(last, texts) if last.reply.outcome.unsure else texts.say(key, chat=first.chat.display)
-        lines = [pinning.text, back]
+    if last.reply.outcome.unsure and len(attempts) == 3:
+        lines.append(_head(last, texts))
     elif not last.reply.outcome.ok:
         lines.append(texts.say("stays_unpinned", chat=first.chat.display))
+    elif len(attempts) == 3:
+        lines = [pinning.text, texts.say("put_back", chat=first.chat.display)]
     return replace(pinning, text="\n".join(lines))
 
 

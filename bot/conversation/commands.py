@@ -1,4 +1,4 @@
-"""What a command asks for: a message's text → a request to pin or unpin, or the answer that asks back."""
+"""What `/pin` and `/unpin` ask for: a message → a request, or the answer that asks back; and `/pins` and `/history`."""
 
 import difflib
 import re
@@ -13,7 +13,7 @@ from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Store, StoreAway
 from bot.ryze.chats import Chat, Problem, Reading
 from bot.ryze.queue import PinRequest
-from bot.ryze.reading import read_command, read_contact, read_message
+from bot.ryze.reading import read_command, read_message
 from bot.settings.model import Operator, Settings
 from bot.telegram.outbox import Answer
 
@@ -26,12 +26,14 @@ _COMMAND = re.compile(r"/(\w+)(?:@(\w+))?(?!\S)(.*)", re.DOTALL | re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks, where, and in which language. `sent` is when; None if the command can't be late."""
+    """Who asks, where, in which language, and of which bot. `sent` is when; None if the command can't be late."""
 
     operator: Operator
     message: MaybeInaccessibleMessage
     texts: Texts
     request_id: int
+    settings: Settings
+    store: Store
     sent: datetime | None = None
 
     @property
@@ -43,6 +45,10 @@ class Ask:
     def in_private(self) -> Html:
         """Say where lists of chats are shown."""
         return self.texts.say("in_private", username=self.message.get_bot().username)
+
+    def request(self, instance: str, chats: tuple[Chat, ...], *, pin: bool) -> PinRequest:
+        """Make a request to pin or unpin chats on an instance."""
+        return PinRequest(self.request_id, self.operator, self.settings.instances[instance], chats, pin, sent=self.sent)
 
     def not_yours(self, name: str) -> Answer:
         """Say that an instance is not the operator's, whether it exists or not."""
@@ -59,99 +65,93 @@ class Wanted:
     unread: tuple[Html, ...] = ()
 
 
-class Commands:
-    """Reads `/pin` and `/unpin` and answers `/pins` and `/history`."""
+async def read(ask: Ask, typed: str, *, pin: bool, default: str = "") -> Wanted | Answer:
+    """Read what was typed after the command; nothing there → the message that the command replies to.
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self._settings, self._store = settings, store
+    `default` is the instance that is meant if none is named, else the operator's first one.
+    """
+    named, typed, foreign = _split_instance(ask, typed)
+    if foreign:
+        return ask.not_yours(foreign)
+    instance, region = named or default or ask.operator.instance, ask.texts.region
+    if readings := read_command(typed, region) if typed else read_reply(ask.message, region):
+        return _wanted(ask, instance, readings, pin=pin)
+    likely: list[str] = []
+    with suppress(StoreAway):
+        if ask.private and pin:
+            likely = await ask.store.recent_chats(instance, SHOWN)
+        elif ask.private:
+            likely = [entry.chat for entry in await ask.store.pinned(instance)][:SHOWN]
+    question = questions.which_chat([*map(Chat, likely)], instance, ask.texts, pin=pin)
+    return question if ask.private else Answer(f"{question.text}\n{ask.in_private}")
 
-    async def read(self, ask: Ask, typed: str, *, pin: bool, default: str = "") -> Wanted | Answer:
-        """Read what was typed after the command; nothing there → the message that the command replies to.
 
-        `default` is the instance that is meant if none is named, else the operator's first one.
-        """
-        region = self._settings.region
-        instance, typed, foreign = self._instance(ask.operator, typed)
-        if foreign:
-            return ask.not_yours(foreign)
-        instance = instance or default or ask.operator.instance
-        readings = read_command(typed, region) if typed else read_reply(ask.message, region)
-        if readings:
-            return self._wanted(ask, instance, readings, pin=pin)
-        chats = await self._known(instance, pin=pin) if ask.private else []
-        question = questions.which_chat(chats, instance, ask.texts, pin=pin)
-        return question if ask.private else Answer(f"{question.text}\n{ask.in_private}")
+def _wanted(ask: Ask, instance: str, readings: tuple[Reading, ...], *, pin: bool) -> Wanted | Answer:
+    """Make a request of what was read, or ask back."""
+    texts = ask.texts
+    if len(readings) > MAX_CHATS:
+        return Answer(texts.say("chat_too_many"))
+    chats = tuple(dict.fromkeys(reading.chat for reading in readings if reading.chat))
+    choices = tuple(dict.fromkeys(chat for reading in readings for chat in reading.choices))[:SHOWN]
+    if choices and not chats:
+        return questions.choose(choices, instance, texts, texts.say("which_number"), pin=pin)
+    if len(readings) == 1 and not chats:
+        return questions.problem(readings[0], instance, texts, pin=pin)
+    unread = [questions.explain(each, texts, pin=pin, one_of_several=True) for each in readings if not each.chat]
+    if not chats:
+        return Answer("\n".join(unread))
+    other = readings[0].other if len(readings) == 1 else None
+    return Wanted(ask.request(instance, chats, pin=pin), other, tuple(unread))
 
-    def _wanted(self, ask: Ask, instance: str, readings: tuple[Reading, ...], *, pin: bool) -> Wanted | Answer:
-        """Make a request of what was read, or ask back."""
-        texts = ask.texts
-        if len(readings) > MAX_CHATS:
-            return Answer(texts.say("chat_too_many"))
-        chats = tuple(dict.fromkeys(reading.chat for reading in readings if reading.chat))
-        choices = tuple(dict.fromkeys(chat for reading in readings for chat in reading.choices))[:SHOWN]
-        if choices and not chats:
-            return questions.choose(choices, instance, texts, texts.say("which_number"), pin=pin)
-        if len(readings) == 1 and not chats:
-            return questions.problem(readings[0], instance, texts, pin=pin)
-        unread = [questions.explain(each, texts, pin=pin, one_of_several=True) for each in readings if not each.chat]
-        if not chats:
-            return Answer("\n".join(unread))
-        of_operator = ask.request_id, ask.operator, self._settings.instances[instance]
-        request = PinRequest(*of_operator, chats, pin, sent=ask.sent)
-        return Wanted(request, readings[0].other if len(readings) == 1 else None, tuple(unread))
 
-    def offer(self, ask: Ask) -> Answer | None:
-        """Offer to pin or unpin the chats that a message without a command names; None if it names none."""
-        message, region = ask.message, self._settings.region
-        assert isinstance(message, Message)  # noqa: S101 - a message that was sent just now
-        contact = message.contact
-        reading = read_contact(contact.phone_number, region) if contact else read_message(text_of(message), region)
-        if chats := (reading.chat,) if reading.chat else reading.choices:
-            name = " ".join(filter(None, (contact.first_name, contact.last_name))) if contact else ""
-            return questions.offer(chats, name, ask.operator.instances, ask.texts)
-        if reading.problem in (Problem.WORDS, Problem.MISSING) and not contact:
-            return None
-        return questions.problem(reading, ask.operator.instance, ask.texts, pin=True)
+def offer(ask: Ask) -> Answer | None:
+    """Offer to pin or unpin the chats that a message without a command names; None if it names none."""
+    message, region = ask.message, ask.texts.region
+    assert isinstance(message, Message)  # noqa: S101 - a message that was sent just now
+    contact = message.contact
+    reading = read_message(text_of(message), region)
+    if chats := (reading.chat,) if reading.chat else reading.choices:
+        name = " ".join(filter(None, (contact.first_name, contact.last_name))) if contact else ""
+        return questions.offer(chats, name, ask.operator.instances, ask.texts)
+    if reading.problem in (Problem.WORDS, Problem.MISSING) and not contact:
+        return None
+    return questions.problem(reading, ask.operator.instance, ask.texts, pin=True)
 
-    async def show(self, ask: Ask, typed: str, *, offset: int | None = None) -> Answer:
-        """List what is pinned or, with an `offset`, a page of what was done from there on; in private only."""
-        named = [name for name in ask.operator.instances if name.casefold() == typed.casefold()]
-        instance = self._settings.instances[named[0] if named else ask.operator.instance]
-        if not ask.private:
-            return Answer(ask.in_private)
-        if typed and not named:
-            return ask.not_yours(typed)
-        try:
-            if offset is None:
-                pinned = await self._store.pinned(instance.name)
-                return questions.pins(pinned[:MAX_PINS], instance.name, instance.pins, ask.texts)
-            entries = await self._store.history(instance.name, None, PAGE + 1, offset)
-        except StoreAway:
-            return Answer(ask.texts.say("store_away"))
-        return questions.history(entries[:PAGE], instance.name, offset, ask.texts, more=len(entries) > PAGE)
 
-    def _instance(self, operator: Operator, typed: str) -> tuple[str, str, str]:
-        """Split off the instance that is named first: its name, the rest, and a name that is not the operator's."""
-        for name in sorted(operator.instances, key=len, reverse=True):
-            head, rest = typed[: len(name)], typed[len(name) :]
-            named = head.casefold() == name.casefold() and re.match(r"[\s,;:]|$", rest)
-            # Digits are a chat first, whatever an instance is called.
-            if named and (re.search(r"[^\W\d_]", name) or not read_command(typed, self._settings.region)[0].chat):
-                return name, rest.strip(" \n,;:"), ""
-        word, between, rest = re.match(r"(\S*?)(:?[\s,;]+|$)(.*)", typed, re.DOTALL).groups()  # type: ignore[union-attr]  # it always matches
-        if not re.fullmatch(r"[^\W\d_][\w.-]*", word):
-            return "", typed, ""
-        similar = bool(difflib.get_close_matches(word.casefold(), map(str.casefold, operator.instances), cutoff=0.7))
-        unknown = len(operator.instances) > 1 and not between.startswith(":")
-        reads = not rest or any(r.problem is not Problem.WORDS for r in read_command(rest, self._settings.region))
-        return "", typed, word if reads and (similar or unknown) else ""
+async def show(ask: Ask, typed: str, *, offset: int | None = None) -> Answer:
+    """List what is pinned or, with an `offset`, a page of what was done from there on; in private only."""
+    named = [name for name in ask.operator.instances if name.casefold() == typed.casefold()]
+    instance = ask.settings.instances[named[0] if named else ask.operator.instance]
+    if not ask.private:
+        return Answer(ask.in_private)
+    if typed and not named:
+        return ask.not_yours(typed)
+    try:
+        if offset is None:
+            pinned = await ask.store.pinned(instance.name)
+            return questions.pins(pinned[:MAX_PINS], instance.name, instance.pins, ask.texts)
+        entries = await ask.store.history(instance.name, None, PAGE + 1, offset)
+    except StoreAway:
+        return Answer(ask.texts.say("store_away"))
+    return questions.history(entries[:PAGE], instance.name, offset, ask.texts, more=len(entries) > PAGE)
 
-    async def _known(self, instance: str, *, pin: bool) -> list[Chat]:
-        with suppress(StoreAway):
-            if pin:
-                return [Chat(number) for number in await self._store.recent_chats(instance, SHOWN)]
-            return [Chat(entry.chat) for entry in (await self._store.pinned(instance))[:SHOWN]]
-        return []
+
+def _split_instance(ask: Ask, typed: str) -> tuple[str, str, str]:
+    """Split off the instance that is named first: its name, the rest, and a name that is not the operator's."""
+    for name in sorted(ask.operator.instances, key=len, reverse=True):
+        head, rest = typed[: len(name)], typed[len(name) :]
+        named = head.casefold() == name.casefold() and re.match(r"[\s,;:]|$", rest)
+        # Digits are a chat first, whatever an instance is called.
+        if named and (re.search(r"[^\W\d_]", name) or not read_command(typed, ask.texts.region)[0].chat):
+            return name, rest.strip(" \n,;:"), ""
+    found = re.match(r"([^\W\d_][\w.-]*)(:?[\s,;]+|$)(.*)", typed, re.DOTALL)
+    if found is None:
+        return "", typed, ""
+    word, between, rest = found.groups()
+    similar = bool(difflib.get_close_matches(word.casefold(), map(str.casefold, ask.operator.instances), cutoff=0.7))
+    unknown = len(ask.operator.instances) > 1 and not between.startswith(":")
+    reads = not rest or any(r.problem is not Problem.WORDS for r in read_command(rest, ask.texts.region))
+    return "", typed, word if reads and (similar or unknown) else ""
 
 
 def parse_command(text: str | None, username: str = "") -> tuple[str | None, str]:
@@ -168,19 +168,19 @@ def read_reply(message: MaybeInaccessibleMessage, region: str | None) -> tuple[R
     """Read what a message replies to: the quoted part, else what of another chat comes along, else the message."""
     if not isinstance(message, Message):
         return ()
-    replied, external = message.reply_to_message, message.external_reply
+    replied = message.reply_to_message
+    source = message.external_reply or replied
     if message.quote:
         return (read_message(message.quote.text, region),)
-    source = external or replied
     if source is None or (replied and replied.forum_topic_created):
         return ()  # a topic's first message is not replied to: every message of the topic has it
-    if source.contact:
-        return (read_contact(source.contact.phone_number, region),)
     return (read_message(text_of(source), region),)
 
 
 def text_of(message: Message | ExternalReplyInfo) -> str:
-    """All that a message says: its links' addresses, its text, caption or question; of another chat's, the question."""
+    """All that a message says: its contact's number, or its links' addresses and its text, caption or question."""
+    if message.contact:
+        return message.contact.phone_number
     question = message.poll.question if message.poll else ""
     if not isinstance(message, Message):
         return question

@@ -1,17 +1,19 @@
-"""What a person is told who did not send one of the bot's commands, and the help."""
+"""What a person is told who did not send one of the bot's commands, or is on nobody's list; and the help."""
 
 import difflib
 import html
+import json
 import re
 
-from telegram import Message
+from telegram import Message, User
 
 from bot.conversation import questions
-from bot.conversation.commands import VERBS, Ask
-from bot.conversation.texts import Html, Texts
+from bot.conversation.admins import Admins
+from bot.conversation.commands import VERBS, Ask, offer
+from bot.conversation.texts import Html, Texts, clean, shorten
 from bot.ryze.reading import read_command
 from bot.settings.model import Settings
-from bot.telegram.outbox import Answer
+from bot.telegram.outbox import Answer, Button
 
 ALL = frozenset({"all", "everything", "todos", "todas", "tudo", "todo"})
 _MEANT = {
@@ -30,8 +32,10 @@ def is_thanks(text: str) -> bool:
 
 
 def hint(ask: Ask, command: str | None, typed: str) -> Answer:
-    """Name the command that was probably meant; with a number, as a button that does it."""
-    texts = ask.texts
+    """Offer what a message in private may mean, or name the command that was probably meant; only a tap acts."""
+    texts, offered = ask.texts, offer(ask) if command is None else None
+    if offered:
+        return offered
     known = [*VERBS, "pins", "history", "help", "id"]
     if glued := re.fullmatch(rf"({'|'.join(VERBS)})(\d+)", command or ""):  # /pin5511…
         command, typed = glued[1], f"{glued[2]} {typed}"
@@ -73,3 +77,25 @@ def operators(settings: Settings, texts: Texts) -> Answer:
         on = ", ".join(operator.instances)
         lines.append(texts.say("operators_line", name=operator.name, telegram_id=operator.telegram_id, on=on))
     return Answer("\n".join(lines))
+
+
+async def welcome(texts: Texts, stranger: User, command: str | None, settings: Settings, admins: Admins) -> Answer:
+    """Tell somebody their id, or how to get access. They learn nothing else about the team."""
+    if command == "operators" and stranger.id in settings.admins:
+        return operators(settings, texts)
+    if command == "id":
+        return Answer(texts.say("id", telegram_id=stranger.id))
+    line = entry(stranger, settings)
+    told = await admins.request(stranger, line)
+    text = texts.say("stranger_told" if told else "stranger", telegram_id=stranger.id, entry=line)
+    return Answer(text, () if told else (Button(texts.plain("button_copy"), None, copy=line),))
+
+
+def entry(stranger: User, settings: Settings) -> str:
+    """Write the line for `operators:` that would let somebody in, indented as in the example's file."""
+    name = clean(shorten(stranger.full_name, 64)).strip() or str(stranger.id)
+    name = json.dumps(name.replace("${", "$${"), ensure_ascii=False)  # nobody's name becomes a variable's value
+    only = json.dumps(next(iter(settings.instances)), ensure_ascii=False)
+    # A button copies 256 characters at most.
+    instance = only if len(settings.instances) == 1 and len(only) <= 64 else "INSTANCE"
+    return f"  - {{telegram_id: {stranger.id}, name: {name}, instance: {instance}}}"

@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from typing import TypeAlias
 
-from telegram import Bot, BotCommandScope, BotCommandScopeChat, BotCommandScopeDefault
+from telegram import Bot, BotCommandScopeChat, BotCommandScopeDefault
 from telegram.error import TelegramError
 
 from bot.conversation.texts import Texts
@@ -21,7 +22,7 @@ FOR_OPERATORS = ("pin", "unpin", "pins", "history", "help")
 FOR_EVERYBODY = ("start", "id")
 PAUSE = 0.1  # seconds between two calls: ten a second
 
-Change = tuple[str, str, Callable[[], Awaitable[object]]]  # what it is, its text ("" to remove it), the call
+Shown: TypeAlias = str | list[tuple[str, str]]  # a description, or a menu: commands and what they do; empty: none
 
 
 async def publish(bot: Bot, outbox: Outbox, settings: Settings, store: Store) -> None:
@@ -32,43 +33,44 @@ async def publish(bot: Bot, outbox: Outbox, settings: Settings, store: Store) ->
     known: dict[str, str] = {}
     with suppress(StoreAway):
         known = await store.notes("menu:")
-    for key, text, call in _changes(bot, settings, known):
-        digest = hashlib.sha256(f"{bot.id} {text}".encode()).hexdigest()[:16]
+    wanted: dict[str, Shown] = dict(_wanted(settings))
+    for key in {**known, **wanted}:
+        shown = wanted.get(key, "")
+        digest = hashlib.sha256(f"{bot.id} {shown}".encode()).hexdigest()[:16]
         if known.get(key) == digest:
             continue
         try:
-            await outbox.with_retries(call, patience=60)
+            await outbox.with_retries(partial(_set, bot, key, shown), patience=60)
         except TelegramError as error:
             log.info("Telegram did not take %s: %s", key, error)
         else:
             with suppress(StoreAway):
-                await store.note(key, digest if text else None)
+                await store.note(key, digest if shown else None)
         await asyncio.sleep(PAUSE)
 
 
-def _changes(bot: Bot, settings: Settings, known: dict[str, str]) -> Iterator[Change]:
+def _wanted(settings: Settings) -> Iterator[tuple[str, Shown]]:
+    """Give what is to be shown, by `menu:WHOSE:LANGUAGE`; 0 is everybody."""
     # Telegram shows a language's own texts to who has it, and those without a language to everybody else.
-    codes: dict[str | None, str] = {None: settings.language or LANGUAGES[0]}
+    codes = {"": settings.language or LANGUAGES[0]}
     if not settings.language:
         codes |= {language[:2]: language for language in LANGUAGES[1:]}
-    owners = {operator.telegram_id: operator.language for operator in settings.operators.values()}
-    gone = {key for key in known if not key.startswith("menu:description:")}
-    for owner, own in {0: None, **owners}.items():
-        for code, language in {None: own}.items() if own else codes.items():
+    operators = {str(operator.telegram_id): operator.language for operator in settings.operators.values()}
+    for whose, own in {"description": None, "0": None, **operators}.items():
+        for code, language in {"": own}.items() if own else codes.items():
             texts = Texts(language, settings.timezone, settings.region)
-            if not owner:
-                description = texts.plain("short_description")
-                call = partial(bot.set_my_short_description, description, code)
-                yield f"menu:description:{code or ''}", description, call
-            names = FOR_OPERATORS if owner else FOR_EVERYBODY
+            names = FOR_OPERATORS if whose in operators else FOR_EVERYBODY
             menu = [(name, texts.plain(f"menu_{name}", example=texts.example)) for name in names]
-            key = f"menu:{owner}:{code or ''}"
-            gone.discard(key)
-            yield key, repr(menu), partial(bot.set_my_commands, menu, _scope(owner), code)
-    for key in sorted(gone):
-        _, former, code = key.split(":")
-        yield key, "", partial(bot.delete_my_commands, _scope(int(former)), code or None)
+            yield f"menu:{whose}:{code}", texts.plain("short_description") if whose == "description" else menu
 
 
-def _scope(owner: int) -> BotCommandScope:
-    return BotCommandScopeChat(owner) if owner else BotCommandScopeDefault()
+async def _set(bot: Bot, key: str, shown: Shown) -> None:
+    _, whose, code = key.split(":")
+    if whose == "description":
+        await bot.set_my_short_description(str(shown), code)
+        return
+    scope = BotCommandScopeDefault() if whose == "0" else BotCommandScopeChat(whose)
+    if isinstance(shown, list):
+        await bot.set_my_commands(shown, scope, code)
+    else:
+        await bot.delete_my_commands(scope, code)

@@ -208,7 +208,7 @@ async def test_a_strangers_refusal_holds_an_entry_ready_to_paste_and_a_button_th
     assert settings.operators[STRANGER].name == written
 
 
-@pytest.mark.parametrize(("name", "written"), [("tele sales", "tele sales"), ('1"', '"1\\""')])
+@pytest.mark.parametrize(("name", "written"), [("tele sales", '"tele sales"'), ('1"', '"1\\""')])
 async def test_the_entry_names_the_instance_if_there_is_only_one(stage: Stage, name: str, written: str) -> None:
     stage.settings |= {"operators": [], "instances": {name: {"token": "t"}}}
     async with stage.bot():

@@ -6,7 +6,6 @@ import pytest
 from telegram import User
 
 from bot.conversation.admins import REQUESTS, Admins
-from bot.conversation.texts import Languages
 from bot.memory.store import Store
 from bot.telegram import build_bot
 from bot.telegram.outbox import Outbox
@@ -119,7 +118,7 @@ async def test_nobody_who_asks_is_dropped_in_silence(stage: Stage, *, operators:
     settings = stage.load()
     bot = build_bot(settings.telegram_token, stage.telegram.url)
     store = Store.open(settings.history_target, settings.keep)
-    admin = Admins(settings, Languages(settings), Outbox(bot, 4), store, digest_after=1.0)
+    admin = Admins(settings, Outbox(bot, 4), store, digest_after=1.0)
     people = [User(900 + number, f"P{number}", is_bot=False) for number in range(40)]
     failing = stage.telegram.fault("sendMessage", status=403, when=lambda params: "More people" in params["text"])
     told = [await admin.request(person, "entry") for person in people[: REQUESTS + 2]]

@@ -129,13 +129,14 @@ class TestPlaces:
 
 
 FAILED = ("❌ {chat} was not pinned.", "{why}")
+UNSURE = "⚠️ I can't tell whether {other} was pinned."
 SWAPS = [
     ("unpinned pinned", ["✅ Unpinned {other}.", "📌 Pinned {chat}."], "Unpin"),
     ("not_sent", ["❌ {other} was not unpinned.", "{why}", "⏭ Skipped: {chat}."], "Replace {other}"),
     ("unpinned not_sent", ["✅ Unpinned {other}.", *FAILED, "⚠️ {other} stays unpinned."], "Try again"),
     ("unpinned not_sent pinned", [*FAILED, "So I pinned {other} again, as it was."], "Try again"),
-    ("unpinned not_sent refused", [*FAILED, "⚠️ I unpinned {other} and could not pin it again."], "Try again"),
-    ("unpinned not_sent outcome_unknown", [*FAILED, "⚠️ I can't tell whether {other} was pinned."], "Try again"),
+    ("unpinned not_sent refused", ["✅ Unpinned {other}.", *FAILED, "⚠️ {other} stays unpinned."], "Try again"),
+    ("unpinned not_sent outcome_unknown", ["✅ Unpinned {other}.", *FAILED, UNSURE], "Try again"),
 ]
 
 

@@ -5,11 +5,11 @@ import pytest
 from bot.conversation import hints
 from bot.conversation.commands import Ask
 from bot.settings.model import Operator
-from tests.conversation.making import ANA, BOTH, labels, texts
+from tests.conversation.making import ANA, BOTH, labels, settings, texts
 
 
 def ask(operator: Operator = ANA, region: str | None = "BR") -> Ask:
-    return Ask(operator, None, texts(solo=len(operator.instances) == 1, region=region), 1)  # type: ignore[arg-type]
+    return Ask(operator, None, texts(solo=len(operator.instances) == 1, region=region), 1, settings(), None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
