@@ -170,7 +170,7 @@ def _several(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Ans
         outcome = attempt.reply.outcome
         key = "line_ok" if outcome.ok else "line_unsure" if outcome.unsure else "line_failed"
         fields = {"sign": texts.plain("sign_pin" if attempt.pin else "sign_unpin"), "chat": attempt.chat.display}
-        short = texts.plain(f"short.{outcome.name}")
+        short = "" if outcome.ok else texts.plain(f"short.{outcome.name}")
         lines += [texts.say(key, short=short, **fields), *_other_jid(attempt, texts)]
     skipped = ", ".join(chat.display for chat in request.chats[len(attempts) :])
     if skipped:

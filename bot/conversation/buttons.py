@@ -1,15 +1,12 @@
 """What a pressed button asks for. A button is untrusted input: who pressed it and what it carries is checked afresh."""
 
-from contextlib import suppress
 from dataclasses import replace
 from itertools import dropwhile
 
 from telegram import MaybeInaccessibleMessage, Message
 
-from bot.conversation.callback_data import TWO_CHATS, Action, Page, Press, instance_hash, unpack
-from bot.conversation.commands import VERBS, Ask, Wanted, parse_command, read, show
-from bot.memory.store import StoreAway
-from bot.ryze.chats import Chat
+from bot.conversation.callback_data import Action, Page, Press, instance_hash, unpack
+from bot.conversation.commands import VERBS, Ask, Wanted, is_pinned, parse_command, read, show
 from bot.telegram.outbox import Answer, Button
 
 PINS = frozenset({Action.PIN, Action.PIN_OWN, Action.SWAP, Action.MEANT})
@@ -31,17 +28,10 @@ async def read_press(ask: Ask, data: str) -> Wanted | Answer | str:
     if press.action is Action.REST:
         return await _rest(ask, press)
     request = ask.request(press.instance, (press.chat,), pin=press.action in PINS)
-    if press.action in TWO_CHATS:
+    if press.other:
         put_back = press.action is Action.SWAP and await is_pinned(ask, press.instance, press.other)
         request = replace(request, unpin_first=press.other, put_back=put_back)
     return Wanted(request)
-
-
-async def is_pinned(ask: Ask, instance: str, chat: Chat | None) -> bool:
-    """Whether a chat is pinned as far as the bot knows."""
-    with suppress(StoreAway):
-        return any(chat and chat.number in (entry.chat, entry.jid) for entry in await ask.store.pinned(instance))
-    return False
 
 
 async def _rest(ask: Ask, press: Press) -> Wanted | str:

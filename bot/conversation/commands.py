@@ -2,9 +2,11 @@
 
 import difflib
 import re
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from telegram import ExternalReplyInfo, MaybeInaccessibleMessage, Message
 
@@ -17,6 +19,7 @@ from bot.ryze.reading import read_command, read_message
 from bot.settings.model import Operator, Settings
 from bot.telegram.outbox import Answer
 
+T = TypeVar("T")
 MAX_CHATS = 10  # in one message
 SHOWN = 5  # chats to choose from
 MAX_PINS, PAGE = 20, 10  # pins and attempts in a list
@@ -76,14 +79,13 @@ async def read(ask: Ask, typed: str, *, pin: bool, default: str = "") -> Wanted 
     instance, region = named or default or ask.operator.instance, ask.texts.region
     if readings := read_command(typed, region) if typed else read_reply(ask.message, region):
         return _wanted(ask, instance, readings, pin=pin)
-    likely: list[str] = []
-    with suppress(StoreAway):
-        if ask.private and pin:
-            likely = await ask.store.recent_chats(instance, SHOWN)
-        elif ask.private:
-            likely = [entry.chat for entry in await ask.store.pinned(instance)][:SHOWN]
-    question = questions.which_chat([*map(Chat, likely)], instance, ask.texts, pin=pin)
-    return question if ask.private else Answer(f"{question.text}\n{ask.in_private}")
+    if not ask.private:
+        return Answer(f"{questions.which_chat((), instance, ask.texts, pin=pin).text}\n{ask.in_private}")
+    if pin:
+        likely = [Chat(number) for number in await or_nothing(ask.store.recent_chats(instance, SHOWN))]
+    else:
+        likely = [Chat(entry.chat) for entry in await or_nothing(ask.store.pinned(instance))]
+    return questions.which_chat(likely[:SHOWN], instance, ask.texts, pin=pin)
 
 
 def _wanted(ask: Ask, instance: str, readings: tuple[Reading, ...], *, pin: bool) -> Wanted | Answer:
@@ -152,6 +154,18 @@ def _split_instance(ask: Ask, typed: str) -> tuple[str, str, str]:
     unknown = len(ask.operator.instances) > 1 and not between.startswith(":")
     reads = not rest or any(r.problem is not Problem.WORDS for r in read_command(rest, ask.texts.region))
     return "", typed, word if reads and (similar or unknown) else ""
+
+
+async def is_pinned(ask: Ask, instance: str, chat: Chat) -> bool:
+    """Whether a chat is pinned as far as the bot knows."""
+    return any(chat.number in (entry.chat, entry.jid) for entry in await or_nothing(ask.store.pinned(instance)))
+
+
+async def or_nothing(answer: Awaitable[list[T]]) -> list[T]:
+    """Wait for the store's answer; nothing if it is away."""
+    with suppress(StoreAway):
+        return await answer
+    return []
 
 
 def parse_command(text: str | None, username: str = "") -> tuple[str | None, str]:

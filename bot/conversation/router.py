@@ -15,10 +15,10 @@ from telegram.error import TelegramError
 from bot.conversation import answers, commands, hints
 from bot.conversation.access import Denial, Throttle, identify
 from bot.conversation.admins import Admins
-from bot.conversation.buttons import is_pinned, read_press, rest_of
-from bot.conversation.commands import VERBS, Ask, Wanted, parse_command
-from bot.memory.store import Entry, Store, StoreAway
-from bot.ryze.queue import LATE, Attempt, PinQueue
+from bot.conversation.buttons import read_press, rest_of
+from bot.conversation.commands import VERBS, Ask, Wanted, is_pinned, or_nothing, parse_command
+from bot.memory.store import Store
+from bot.ryze.queue import LATE, PinQueue
 from bot.settings.model import Operator, Settings
 from bot.telegram.outbox import Answer, Outbox
 from bot.telegram.typing_action import typing_action
@@ -118,7 +118,7 @@ class Router:
         async with typing_action(bot, ask.message):
             attempts = await self._queue.run(request)
         context = answers.Context(
-            pinned=await self._pinned_after(attempts),
+            pinned=await or_nothing(self._store.pinned(request.instance.name)),
             was_pinned=was_pinned,
             other=wanted.other,
             unread=wanted.unread,
@@ -128,12 +128,6 @@ class Router:
         await respond(answers.of(attempts, ask.texts, context))
         for _ in attempts:
             self.answered(asyncio.get_running_loop().time() - began)
-
-    async def _pinned_after(self, attempts: tuple[Attempt, ...]) -> list[Entry]:
-        with suppress(StoreAway):
-            if any(attempt.pin for attempt in attempts):
-                return await self._store.pinned(attempts[0].request.instance.name)
-        return []
 
     async def _press(self, query: CallbackQuery, update: Update) -> None:
         person, message = query.from_user, query.message

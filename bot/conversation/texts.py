@@ -33,12 +33,14 @@ class Texts:
 
     def say(self, key: str, **fields: object) -> Html:
         """Fill in a sentence as Telegram's HTML; every field that is not `Html` is cleaned and escaped."""
-        escaped = {name: value if isinstance(value, Html) else _escape(str(value)) for name, value in fields.items()}
-        return Html(_sentence(self.language, key).format(**escaped))
+        for name, value in fields.items():
+            if not isinstance(value, Html):
+                fields[name] = html.escape(clean(str(value)), quote=False)
+        return Html(_sentences(self.language)[key].format(**fields))
 
     def plain(self, key: str, **fields: object) -> str:
         """Fill in a sentence as plain text, for labels and alerts, which know no HTML."""
-        return _sentence(self.language, key).format(**{name: clean(str(value)) for name, value in fields.items()})
+        return _sentences(self.language)[key].format(**{name: clean(str(value)) for name, value in fields.items()})
 
     def on(self, instance: str) -> Html:
         """Say “ on sales”, or nothing where there is only one instance it can be."""
@@ -71,9 +73,8 @@ class Texts:
         if self.region == "BR":
             return "11 99999-9999"
         number = phonenumbers.example_number_for_type(self.region, phonenumbers.PhoneNumberType.MOBILE)
-        if self.region is None or number is None:
-            return "+55 11 99999-9999"
-        return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
+        shown = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL) if number else ""
+        return shown if self.region else "+55 11 99999-9999"
 
     @property
     def with_code(self) -> str:
@@ -105,19 +106,15 @@ class Languages:
 
 
 @cache
-def _sentences(language: str) -> dict[str, Any]:
+def _sentences(language: str) -> dict[str, str]:
+    """Load a language's sentences by their keys; `why.late` is the sentence `why` of the outcome `late`."""
     source = files("bot.conversation.locales").joinpath(f"{language}.yaml").read_text(encoding="utf-8")
     # In C where PyYAML was built with it: a tenth of a second of the start.
     loader: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     sentences: dict[str, Any] = yaml.load(source, loader)  # noqa: S506 - both are safe
+    for outcome, kinds in sentences.pop("outcomes").items():
+        sentences |= {f"{kind}.{outcome}": text for kind, text in {"admin": "", **kinds}.items()}
     return sentences
-
-
-def _sentence(language: str, key: str) -> str:
-    """Look a sentence up; `why.late` is the sentence `why` of the outcome `late`."""
-    kind, _, outcome = key.partition(".")
-    sentences = _sentences(language)
-    return str(sentences["outcomes"].get(outcome, {}).get(kind, "") if outcome else sentences[key])
 
 
 def clean(text: str) -> str:
@@ -126,10 +123,6 @@ def clean(text: str) -> str:
         return text
     spaced = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
     return "".join(c for c in spaced if unicodedata.category(c) not in ("Cf", "Cs") and c not in "\ufffe\uffff")
-
-
-def _escape(text: str) -> str:
-    return html.escape(clean(text), quote=False)
 
 
 def shorten(text: str, max_length: int) -> str:
