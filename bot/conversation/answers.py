@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bot.conversation.callback_data import Action, Press
-from bot.conversation.questions import button, choose, pin_or_unpin
+from bot.conversation.callback_data import PIN_OR_UNPIN, Action, Press
+from bot.conversation.questions import button, choose
 from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Entry
 from bot.ryze.chats import Chat
@@ -17,19 +17,14 @@ MAX_CHOICES = 10  # buttons, one a chat
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an answer has to know besides the attempts.
+    """What an answer has to know besides the attempts."""
 
-    `pinned` is what is pinned now, newest first, as far as the bot knows; `was_pinned` whether the chat was so before
-    the command; `other` how the number could be read too; `unread` a sentence for each piece that names no chat;
-    `group_hint` the bot's username in a group, where lists of chats are not shown.
-    """
-
-    pinned: Sequence[Entry] = ()
-    was_pinned: bool = False
-    other: Chat | None = None
-    unread: Sequence[Html] = ()
+    pinned: Sequence[Entry] = ()  # what is pinned now as far as the bot knows, newest first
+    was_pinned: bool = False  # whether the chat was pinned before the command
+    other: Chat | None = None  # how the number could be read too
+    unread: Sequence[Html] = ()  # a sentence for each piece that names no chat
     admin_told: bool = False
-    group_hint: str = ""
+    group_hint: str = ""  # the bot's username in a group, where lists of chats are not shown
 
 
 def of(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Answer:
@@ -57,11 +52,11 @@ def _single(attempt: Attempt, texts: Texts, context: Context) -> Answer:
     if outcome.ok:
         lines += [*_other_jid(attempt, texts), dropped.text]
         label = texts.plain("button_unpin" if attempt.pin else "button_pin_again")
-        press: Press | None = Press(pin_or_unpin(pin=not attempt.pin), instance.name, attempt.chat)
+        press: Press | None = Press(PIN_OR_UNPIN[not attempt.pin], instance.name, attempt.chat)
     else:
         lines += _why(attempt, texts, context)
         label = texts.plain("button_again")
-        press = Press(pin_or_unpin(pin=attempt.pin), instance.name, attempt.chat) if outcome.retry else None
+        press = Press(PIN_OR_UNPIN[attempt.pin], instance.name, attempt.chat) if outcome.retry else None
     buttons = (*button(label, press), *_meant(attempt, texts, context), *dropped.buttons)
     return Answer("\n".join(filter(None, lines)), buttons, silent=outcome.ok)
 
@@ -104,7 +99,7 @@ def _meant(attempt: Attempt, texts: Texts, context: Context) -> tuple[Button, ..
     chat, other, instance = attempt.chat, context.other, attempt.request.instance.name
     if other is None:
         return ()
-    press = Press(pin_or_unpin(pin=attempt.pin), instance, other)
+    press = Press(PIN_OR_UNPIN[attempt.pin], instance, other)
     if attempt.reply.outcome.ok and attempt.pin and not context.was_pinned:
         press = Press(Action.MEANT, instance, other, chat)
     if attempt.reply.outcome.ok and not attempt.pin and context.was_pinned:
@@ -196,7 +191,7 @@ def _not_run(attempt: Attempt, texts: Texts) -> Answer:
     request, name = attempt.request, attempt.reply.outcome.name
     chats = ", ".join(chat.display for chat in request.chats)
     text = texts.say(f"why.{name}", chat=chats, on=texts.on(request.instance.name))
-    label, action = texts.plain("button_again"), pin_or_unpin(pin=attempt.pin)
+    label, action = texts.plain("button_again"), PIN_OR_UNPIN[attempt.pin]
     if name == "late":
         label = texts.plain("button_pin" if attempt.pin else "button_unpin")
         action = Action.PIN_OWN if attempt.pin else Action.UNPIN_OWN

@@ -32,6 +32,7 @@ class Action(StrEnum):
     REST = "r"  # run the replied-to command again, from `chat` on
 
 
+PIN_OR_UNPIN = {True: Action.PIN, False: Action.UNPIN}
 TWO_CHATS = (Action.SWAP, Action.MEANT)
 
 

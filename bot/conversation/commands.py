@@ -69,10 +69,7 @@ class Wanted:
 
 
 async def read(ask: Ask, typed: str, *, pin: bool, default: str = "") -> Wanted | Answer:
-    """Read what was typed after the command; nothing there → the message that the command replies to.
-
-    `default` is the instance that is meant if none is named, else the operator's first one.
-    """
+    """Read what was typed, or else the message that is replied to; `default` is the instance if none is named."""
     named, typed, foreign = _split_instance(ask, typed)
     if foreign:
         return ask.not_yours(foreign)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import product
 
-from bot.conversation.callback_data import Action, Page, Press, pack
+from bot.conversation.callback_data import PIN_OR_UNPIN, Page, Press, pack
 from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Entry
 from bot.ryze.chats import Chat, Problem, Reading
@@ -14,11 +14,6 @@ def button(label: str, press: Press | Page | None) -> tuple[Button, ...]:
     """Make a button; none without a press, or if its data would be too long."""
     data = press and pack(press)
     return (Button(label, data),) if data else ()
-
-
-def pin_or_unpin(*, pin: bool) -> Action:
-    """Name the action of a command's verb."""
-    return Action.PIN if pin else Action.UNPIN
 
 
 def which_chat(chats: Sequence[Chat], instance: str, texts: Texts, *, pin: bool) -> Answer:
@@ -34,7 +29,7 @@ def choose(chats: Sequence[Chat], instance: str, texts: Texts, text: str, *, pin
     key = "button_pin_chat" if pin else "button_unpin_chat"
     buttons: list[Button] = []
     for chat in chats:
-        buttons += button(texts.label(key, chat.display), Press(pin_or_unpin(pin=pin), instance, chat))
+        buttons += button(texts.label(key, chat.display), Press(PIN_OR_UNPIN[pin], instance, chat))
     return Answer(text, tuple(buttons))
 
 
@@ -44,7 +39,7 @@ def problem(reading: Reading, instance: str, texts: Texts, *, pin: bool) -> Answ
     if reading.anyway is None:
         return Answer(text)
     label = texts.label("button_pin_anyway" if pin else "button_unpin_anyway", reading.anyway.display)
-    return Answer(text, button(label, Press(pin_or_unpin(pin=pin), instance, reading.anyway)))
+    return Answer(text, button(label, Press(PIN_OR_UNPIN[pin], instance, reading.anyway)))
 
 
 def explain(reading: Reading, texts: Texts, *, pin: bool, one_of_several: bool = False) -> Html:
@@ -67,7 +62,7 @@ def offer(chats: Sequence[Chat], name: str, instances: Sequence[str], texts: Tex
             label = texts.label(f"button_{verb}_chat", chat.display)
         elif len(instances) > 1:
             label = shorten(f"{label} · {instance}", 28)
-        buttons += button(label, Press(pin_or_unpin(pin=verb == "pin"), instance, chat))
+        buttons += button(label, Press(PIN_OR_UNPIN[verb == "pin"], instance, chat))
     return Answer(text, tuple(buttons))
 
 
