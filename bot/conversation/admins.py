@@ -28,7 +28,7 @@ MAX_DIGEST = 30  # names in a digest; the rest is a number
 
 
 class Admins:
-    """Sends the admins their messages; requests for access that are not told one by one every `digest_after` seconds."""
+    """Sends the admins their messages; those who ask for access in greater number every `digest_after` seconds."""
 
     def __init__(self, settings: Settings, outbox: Outbox, store: Store, digest_after: float = 600.0) -> None:
         self._settings, self._outbox, self._store, self._digest_after = settings, outbox, store, digest_after

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bot.conversation.callback_data import PIN_OR_UNPIN, Action, Press
-from bot.conversation.questions import button, choose
+from bot.conversation.callback_data import PIN_OR_UNPIN, Action, Press, pack
+from bot.conversation.questions import choices
 from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Entry
 from bot.ryze.chats import Chat
@@ -43,21 +43,19 @@ def _single(attempt: Attempt, texts: Texts, context: Context) -> Answer:
     outcome, instance = attempt.reply.outcome, attempt.request.instance
     if not outcome.ran:
         return _not_run(attempt, texts)
+    lines, places = [_head(attempt, texts)], _places([attempt], texts, context)
     if outcome.name == "pin_limit":
         text = texts.say("limit", chat=attempt.chat.display, on=texts.on(instance.name), places=instance.pins)
-        which = _replace(attempt, texts, context)
-        return Answer(f"{text} {which.text}", which.buttons)
-    lines: list[str] = [_head(attempt, texts)]
-    dropped = _maybe_dropped([attempt], texts, context)
+        return Answer(f"{text} {places.text}", places.buttons)
     if outcome.ok:
-        lines += [*_other_jid(attempt, texts), dropped.text]
+        lines += [*_other_jid(attempt, texts), Html(places.text)]
         label = texts.plain("button_unpin" if attempt.pin else "button_pin_again")
-        press: Press | None = Press(PIN_OR_UNPIN[not attempt.pin], instance.name, attempt.chat)
     else:
         lines += _why(attempt, texts, context)
         label = texts.plain("button_again")
-        press = Press(PIN_OR_UNPIN[attempt.pin], instance.name, attempt.chat) if outcome.retry else None
-    buttons = (*button(label, press), *_meant(attempt, texts, context), *dropped.buttons)
+    press = Press(PIN_OR_UNPIN[attempt.pin != outcome.ok], instance.name, attempt.chat)
+    own = (Button(label, pack(press)),) if outcome.ok or outcome.retry else ()
+    buttons = (*own, *_meant(attempt, texts, context), *places.buttons)
     return Answer("\n".join(filter(None, lines)), buttons, silent=outcome.ok)
 
 
@@ -105,37 +103,27 @@ def _meant(attempt: Attempt, texts: Texts, context: Context) -> tuple[Button, ..
     if attempt.reply.outcome.ok and not attempt.pin and context.was_pinned:
         press = Press(Action.MEANT, instance, chat, other)
     flag = "".join(chr(ord("🇦") + ord(letter) - ord("A")) for letter in other.region)
-    return button(texts.label("button_meant", f"{flag} {other.display}".strip()), press)
+    return (Button(texts.label("button_meant", f"{flag} {other.display}".strip()), pack(press)),)
 
 
-def _replace(attempt: Attempt, texts: Texts, context: Context) -> Answer:
-    """Ryze refused one pin too many: offer to replace one of those that are known."""
-    instance = attempt.request.instance.name
-    asked = {chat.number for chat in attempt.request.chats}
-    chats = [Chat(entry.chat) for entry in context.pinned if entry.chat not in asked][-MAX_CHOICES:]
-    if not chats:
-        again = button(texts.plain("button_again"), Press(Action.PIN, instance, attempt.chat))
-        return Answer(texts.say("limit_unknown"), again)
-    if context.group_hint:
-        return Answer(texts.say("limit_in_private", username=context.group_hint))
-    buttons: list[Button] = []
-    for chat in chats:
-        press = Press(Action.SWAP, instance, attempt.chat, chat)
-        buttons += button(texts.label("button_replace", chat.display), press)
-    return Answer(texts.say("limit_which"), tuple(buttons))
-
-
-def _maybe_dropped(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Answer:
-    """Say that WhatsApp may have dropped the oldest pin, if more are pinned than there are places."""
-    instance = attempts[0].request.instance
-    now = {attempt.chat.number for attempt in attempts}
-    others = [Chat(entry.chat) for entry in context.pinned if entry.chat not in now]
-    if not (attempts[0].pin and attempts[0].reply.outcome.ok and others and len(context.pinned) > instance.pins):
+def _places(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Answer:
+    """More pins than places: offer to replace one if Ryze refused this one, else to unpin what may be dropped."""
+    request, last, places = attempts[0].request, attempts[-1], attempts[0].request.instance.pins
+    asked = {chat.number for chat in request.chats}
+    others = [Chat(entry.chat) for entry in context.pinned if entry.chat not in asked][-MAX_CHOICES:]
+    refused = last.reply.outcome.name == "pin_limit"
+    done = request.pin and all(attempt.reply.outcome.ok for attempt in attempts)
+    if refused and not others:
+        again = Press(Action.PIN, request.instance.name, last.chat)
+        return Answer(texts.say("limit_unknown"), (Button(texts.plain("button_again"), pack(again)),))
+    if not (refused or (done and others and len(context.pinned) > places)):
         return Answer("")
     if context.group_hint:
-        return Answer(texts.say("dropped_in_private", places=instance.pins, username=context.group_hint))
-    text = texts.say("dropped", places=instance.pins, chat=others[-1].display)
-    return choose(others[-MAX_CHOICES:], instance.name, texts, text, pin=False)
+        key = "limit_in_private" if refused else "dropped_in_private"
+        return Answer(texts.say(key, places=places, username=context.group_hint))
+    text = texts.say("limit_which") if refused else texts.say("dropped", places=places, chat=others[-1].display)
+    replacing = last.chat if refused else None
+    return Answer(text, choices(others, request.instance.name, texts, pin=False, replacing=replacing))
 
 
 def _swapped(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Answer:
@@ -145,7 +133,7 @@ def _swapped(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Ans
         again = Press(Action.SWAP, request.instance.name, request.chats[0], first.chat)
         skipped = texts.say("skipped", chats=request.chats[0].display)
         text = "\n".join([_head(first, texts), *_why(first, texts, context), skipped])
-        return Answer(text, button(texts.label("button_replace", first.chat.display), again))
+        return Answer(text, (Button(texts.label("button_replace", first.chat.display), pack(again)),))
     pinning = _single(attempts[1], texts, context)
     lines = [_head(first, texts), pinning.text]
     if last.reply.outcome.unsure and len(attempts) == 3:
@@ -172,17 +160,16 @@ def _several(attempts: Sequence[Attempt], texts: Texts, context: Context) -> Ans
         lines.append(texts.say("skipped", chats=skipped))
     lines += context.unread
     failed = next((attempt for attempt in attempts if not attempt.reply.outcome.ok), None)
-    more = Answer("") if failed else _maybe_dropped(attempts, texts, context)
+    places = _places(attempts, texts, context)
+    buttons = places.buttons
     if last.reply.outcome.name == "pin_limit":
         lines.append(texts.say("limit_several", places=request.instance.pins))
-        more = _replace(last, texts, context)
     elif failed:
         lines += _why(last if last.reply.outcome.stops else failed, texts, context)
-    buttons, retry = more.buttons, failed and (failed.reply.outcome.retry or skipped)
-    if failed and retry:
+    if failed and (failed.reply.outcome.retry or skipped):
         rest = Press(Action.REST, request.instance.name, failed.chat)
-        buttons += button(texts.plain("button_rest" if skipped else "button_again"), rest)
-    text = "\n".join(filter(None, [*lines, more.text]))
+        buttons += (Button(texts.plain("button_rest" if skipped else "button_again"), pack(rest)),)
+    text = "\n".join(filter(None, [*lines, places.text]))
     return Answer(text, buttons, silent=not (failed or skipped or context.unread))
 
 
@@ -199,4 +186,5 @@ def _not_run(attempt: Attempt, texts: Texts) -> Answer:
         action = Action.REST
     elif request.unpin_first:
         action = Action.SWAP
-    return Answer(text, button(label, Press(action, request.instance.name, request.chats[0], request.unpin_first)))
+    press = Press(action, request.instance.name, request.chats[0], request.unpin_first)
+    return Answer(text, (Button(label, pack(press)),))

@@ -1,4 +1,4 @@
-"""What a button carries through Telegram and back: at most 64 bytes, `action:instance:chat[:other]`.
+"""What a button carries through Telegram and back, in at most 64 bytes: `action:instance:chat[:other]`.
 
 Anybody can send any callback data, so `unpack` accepts only what `pack` would write.
 """
@@ -13,9 +13,8 @@ from functools import cache
 
 from bot.ryze.chats import Chat
 
-MAX_BYTES = 64  # the Bot API's limit for callback_data; two group JIDs just fit
 _DOMAINS = {domain[0]: domain for domain in ("s.whatsapp.net", "lid", "g.us", "newsletter")}
-_CHAT = "([1-9][0-9]{6,14}|[0-9]{5,31}[slgn]|[0-9]{5,31}-[0-9]{1,31}g)"
+_CHAT = "([1-9][0-9]{6,14}|[0-9]{5,26}[slgn]|[0-9]{5,15}-[0-9]{1,10}g)"
 _PRESS = re.compile(rf"([pusmrPU]):([\w-]{{6}}):{_CHAT}(?::{_CHAT})?", re.ASCII)
 _PAGE = re.compile(r"h:([\w-]{6}):([0-9]{1,6})", re.ASCII)
 
@@ -54,13 +53,12 @@ class Page:
     offset: int
 
 
-def pack(press: Press | Page) -> str | None:
-    """Write a button's meaning as callback data, or None if the chats' ids are too long for it."""
+def pack(press: Press | Page) -> str:
+    """Write a button's meaning as callback data; two of the longest chats just fit."""
     if isinstance(press, Page):
         return f"h:{instance_hash(press.instance)}:{press.offset}"
     parts = (chat.number.partition("@") for chat in (press.chat, press.other) if chat)
-    data = ":".join([press.action, instance_hash(press.instance), *(user + domain[:1] for user, _, domain in parts)])
-    return data if len(data) <= MAX_BYTES else None
+    return ":".join([press.action, instance_hash(press.instance), *(user + domain[:1] for user, _, domain in parts)])
 
 
 def unpack(data: str, names: Mapping[str, str]) -> Press | Page | None:
@@ -69,7 +67,7 @@ def unpack(data: str, names: Mapping[str, str]) -> Press | Page | None:
         return Page(names.get(page[1], ""), int(page[2]))
     # Before version 1.0, a late command's button ended in its owner's id.
     found = _PRESS.fullmatch(re.sub(r"^([pu])(.*):=[0-9]+$", lambda late: late[1].upper() + late[2], data))
-    if not found or len(data) > MAX_BYTES or bool(found[4]) != (found[1] in TWO_CHATS):
+    if not found or bool(found[4]) != (found[1] in TWO_CHATS):
         return None
     other = _expand(found[4]) if found[4] else None
     return Press(Action(found[1]), names.get(found[2], ""), _expand(found[3]), other)

@@ -91,9 +91,9 @@ def _wanted(ask: Ask, instance: str, readings: tuple[Reading, ...], *, pin: bool
     if len(readings) > MAX_CHATS:
         return Answer(texts.say("chat_too_many"))
     chats = tuple(dict.fromkeys(reading.chat for reading in readings if reading.chat))
-    choices = tuple(dict.fromkeys(chat for reading in readings for chat in reading.choices))[:SHOWN]
-    if choices and not chats:
-        return questions.choose(choices, instance, texts, texts.say("which_number"), pin=pin)
+    likely = tuple(dict.fromkeys(chat for reading in readings for chat in reading.choices))[:SHOWN]
+    if likely and not chats:
+        return Answer(texts.say("which_number"), questions.choices(likely, instance, texts, pin=pin))
     if len(readings) == 1 and not chats:
         return questions.problem(readings[0], instance, texts, pin=pin)
     unread = [questions.explain(each, texts, pin=pin, one_of_several=True) for each in readings if not each.chat]

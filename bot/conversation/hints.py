@@ -21,14 +21,9 @@ _MEANT = {
     **dict.fromkeys(("log", "logs", "historico", "historial"), "history"),
     **dict.fromkeys(("ajuda", "ayuda", "menu", "commands"), "help"),
 }
-_THANKS = re.compile(
+THANKS = re.compile(
     r"\W*((muit[oa]s? |muchas )?(obrigad[oa]|brigad[oa]|valeu|gracias|thank(s| you)|thx)\b.{0,20}|👍|🙏)\W*", re.I
 )
-
-
-def is_thanks(text: str) -> bool:
-    """Whether a person only says thank you."""
-    return bool(_THANKS.fullmatch(text))
 
 
 def hint(ask: Ask, command: str | None, typed: str) -> Answer:
@@ -43,9 +38,9 @@ def hint(ask: Ask, command: str | None, typed: str) -> Answer:
     meant = _MEANT.get(command or "") or (close[0] if close else "")
     if not meant:
         return Answer(texts.say("hint_unknown"))
-    text = texts.say("hint_meant", command=meant)
     chat = read_command(typed, texts.region)[0].chat if meant in VERBS else None
-    return questions.choose([chat] if chat else [], ask.operator.instance, texts, text, pin=VERBS.get(meant, True))
+    buttons = questions.choices([chat], ask.operator.instance, texts, pin=VERBS[meant]) if chat else ()
+    return Answer(texts.say("hint_meant", command=meant), buttons)
 
 
 def question_replied_to(ask: Ask) -> tuple[str, bool] | None:

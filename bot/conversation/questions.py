@@ -1,19 +1,13 @@
 """What a person reads where nothing was done: questions, explanations and lists, each with its buttons."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 
-from bot.conversation.callback_data import PIN_OR_UNPIN, Page, Press, pack
+from bot.conversation.callback_data import PIN_OR_UNPIN, Action, Page, Press, pack
 from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Entry
 from bot.ryze.chats import Chat, Problem, Reading
 from bot.telegram.outbox import Answer, Button
-
-
-def button(label: str, press: Press | Page | None) -> tuple[Button, ...]:
-    """Make a button; none without a press, or if its data would be too long."""
-    data = press and pack(press)
-    return (Button(label, data),) if data else ()
 
 
 def which_chat(chats: Sequence[Chat], instance: str, texts: Texts, *, pin: bool) -> Answer:
@@ -21,16 +15,20 @@ def which_chat(chats: Sequence[Chat], instance: str, texts: Texts, *, pin: bool)
     verb = "pin" if pin else "unpin"
     text = f"{texts.say(f'missing_{verb}', on=texts.on(instance))} {texts.say('missing_how')}"
     last = texts.say("or_choose") if chats else texts.say("usage", command=verb, example=texts.example)
-    return choose(chats, instance, texts, f"{text}\n{last}", pin=pin)
+    return Answer(f"{text}\n{last}", choices(chats, instance, texts, pin=pin))
 
 
-def choose(chats: Sequence[Chat], instance: str, texts: Texts, text: str, *, pin: bool) -> Answer:
-    """Say something, with a button for each chat; only the tap acts."""
-    key = "button_pin_chat" if pin else "button_unpin_chat"
+def choices(
+    chats: Iterable[Chat], instance: str, texts: Texts, *, pin: bool, replacing: Chat | None = None
+) -> tuple[Button, ...]:
+    """Make a button for each chat, which pins or unpins it, or pins the one that is `replacing` it instead."""
+    key = "button_pin_chat" if pin else "button_replace" if replacing else "button_unpin_chat"
     buttons: list[Button] = []
     for chat in chats:
-        buttons += button(texts.label(key, chat.display), Press(PIN_OR_UNPIN[pin], instance, chat))
-    return Answer(text, tuple(buttons))
+        swap = replacing and Press(Action.SWAP, instance, replacing, chat)
+        press = swap or Press(PIN_OR_UNPIN[pin], instance, chat)
+        buttons.append(Button(texts.label(key, chat.display), pack(press)))
+    return tuple(buttons)
 
 
 def problem(reading: Reading, instance: str, texts: Texts, *, pin: bool) -> Answer:
@@ -39,7 +37,7 @@ def problem(reading: Reading, instance: str, texts: Texts, *, pin: bool) -> Answ
     if reading.anyway is None:
         return Answer(text)
     label = texts.label("button_pin_anyway" if pin else "button_unpin_anyway", reading.anyway.display)
-    return Answer(text, button(label, Press(PIN_OR_UNPIN[pin], instance, reading.anyway)))
+    return Answer(text, (Button(label, pack(Press(PIN_OR_UNPIN[pin], instance, reading.anyway))),))
 
 
 def explain(reading: Reading, texts: Texts, *, pin: bool, one_of_several: bool = False) -> Html:
@@ -62,7 +60,7 @@ def offer(chats: Sequence[Chat], name: str, instances: Sequence[str], texts: Tex
             label = texts.label(f"button_{verb}_chat", chat.display)
         elif len(instances) > 1:
             label = shorten(f"{label} · {instance}", 28)
-        buttons += button(label, Press(PIN_OR_UNPIN[verb == "pin"], instance, chat))
+        buttons.append(Button(label, pack(Press(PIN_OR_UNPIN[verb == "pin"], instance, chat))))
     return Answer(text, tuple(buttons))
 
 
@@ -74,8 +72,8 @@ def pins(pinned: Sequence[Entry], instance: str, places: int, texts: Texts) -> A
         lines.append(texts.say(key, chat=Chat(entry.chat).display, name=entry.operator, when=texts.when(entry.at)))
     if len(pinned) > places:
         lines.append(texts.say("pins_dropped", places=places))
-    chats = [Chat(entry.chat) for entry in pinned]
-    return choose(chats, instance, texts, "\n".join([*lines, texts.say("pins_unseen")]), pin=False)
+    lines.append(texts.say("pins_unseen"))
+    return Answer("\n".join(lines), choices([Chat(entry.chat) for entry in pinned], instance, texts, pin=False))
 
 
 def history(entries: Sequence[Entry], instance: str, offset: int, texts: Texts, *, more: bool) -> Answer:
@@ -86,6 +84,9 @@ def history(entries: Sequence[Entry], instance: str, offset: int, texts: Texts, 
         outcome = "" if done else texts.plain("history_failed", outcome=texts.plain(f"short.{entry.outcome}"))
         chat, when = Chat(entry.chat).display, texts.when(entry.at)
         lines.append(texts.say(f"history_{entry.action}", chat=chat, name=entry.operator, when=when, outcome=outcome))
-    older = button(texts.plain("button_older"), Page(instance, offset + len(entries)) if more else None)
-    newest = button(texts.plain("button_newest"), Page(instance, 0) if offset else None)
-    return Answer("\n".join(lines), older + newest)
+    buttons = []
+    if more:
+        buttons.append(Button(texts.plain("button_older"), pack(Page(instance, offset + len(entries)))))
+    if offset:
+        buttons.append(Button(texts.plain("button_newest"), pack(Page(instance, 0))))
+    return Answer("\n".join(lines), tuple(buttons))

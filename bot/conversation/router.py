@@ -75,7 +75,7 @@ class Router:
             log.warning("this machine's clock seems wrong: Telegram has just received a message from %s", message.date)
         ask = self._ask(operator, message, update)
         ask = ask if fresh else replace(ask, sent=message.date)
-        if private and hints.is_thanks(message.text or ""):
+        if private and hints.THANKS.fullmatch(message.text or ""):
             with suppress(TelegramError):  # a reaction is a courtesy
                 await message.set_reaction("👍")
         elif wanted := await self._understand(ask, message, command, typed):
