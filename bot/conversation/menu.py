@@ -8,7 +8,6 @@ from contextlib import suppress
 from functools import partial
 
 from telegram import Bot, BotCommandScope, BotCommandScopeChat, BotCommandScopeDefault
-from telegram.error import TelegramError
 
 from bot.conversation.texts import Texts
 from bot.memory.store import Store, StoreAway
@@ -38,7 +37,7 @@ async def publish(bot: Bot, outbox: Outbox, settings: Settings, store: Store) ->
             continue
         try:
             await outbox.with_retries(call, patience=60)
-        except TelegramError as error:
+        except Exception as error:  # noqa: BLE001 - a broken answer makes the library raise anything
             log.info("Telegram did not take %s: %s", key, error)
         else:
             with suppress(StoreAway):
