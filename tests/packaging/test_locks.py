@@ -1,6 +1,5 @@
 """The lists of pinned packages install whatever is released later, also with the pip that Python 3.11 brings."""
 
-import base64
 import hashlib
 import os
 import re
@@ -16,7 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[2]
+from tests.sandbox.stage import ROOT
+
 OLD_PIP = "23.2.1"
 LISTS = ("requirements.txt", "requirements-dev.txt")
 # No setting of this machine's pip: the stand-ins below are all there is.
@@ -45,13 +45,10 @@ def wheel(folder: Path, distribution: Distribution, version: str) -> Path:
         "METADATA": metadata.replace(f"\nVersion: {distribution.version}\n", f"\nVersion: {version}\n", 1).encode(),
         "WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    record = f"{stem}.dist-info/RECORD,,\n"
-    for name, content in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-        record += f"{stem}.dist-info/{name},sha256={digest},{len(content)}\n"
+    files["RECORD"] = "".join(f"{stem}.dist-info/{name},,\n" for name in (*files, "RECORD")).encode()
     path = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in {**files, "RECORD": record.encode()}.items():
+        for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(f"{stem}.dist-info/{name}"), content)  # the same bytes at any time
     return path
 
