@@ -5,7 +5,6 @@ Every process here logs at DEBUG, its secrets are canaries, and none of them may
 
 import asyncio
 import os
-import random
 import signal
 import socket
 from asyncio.subprocess import Process
@@ -127,54 +126,11 @@ async def test_24_commands_survive_kill_9_in_their_midst(host: Host) -> None:
     host.ryze.delay = 0.02
     await host.begin()
     assert host.answered().keys() == set(map(key, messages))
+    assert host.answered().total() <= 24 + 12  # what was answered and not confirmed is done again
     for name, instance in host.ryze.instances.items():
         assert instance.pinned == []
         calls = [(call.number, call.pin) for call in host.ryze.calls if call.instance == name]
         assert calls[-2:] == [("5511999990001", True), ("5511999990001", False)]
-
-
-async def test_150_commands_survive_6_ends_and_reloads_at_random(host: Host) -> None:
-    """None is lost, SIGTERM and SIGHUP have nothing answered twice, `kill -9` no more than what was not confirmed."""
-    chance = random.Random(20261122)  # noqa: S311 - not for secrets
-    operators = host.team(5)
-    host.ryze.delay = lambda _: chance.uniform(0, 0.03)
-    endings = [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP] * 2
-    chance.shuffle(endings)
-    last: dict[int, tuple[str, bool]] = {}
-    twice_at_most = 0
-
-    def give(count: int) -> None:
-        for _ in range(count):
-            operator, pin = chance.choice(operators), chance.random() < 0.5
-            chat = f"55119999900{chance.randrange(3):02}"
-            host.telegram.message(operator, f"/{'pin' if pin else 'unpin'} +{chat}")
-            last[operator] = chat, pin
-
-    def unconfirmed_but_answered() -> int:
-        updates = [host.telegram._updates[update] for update in host.telegram.pending]
-        return sum(key(update["message"]) in host.answered() for update in updates)
-
-    process = await host.begin()
-    for starts, ending in enumerate(endings, 2):
-        enough = len(host.answered()) + chance.randrange(3, 20)
-        give(22)
-        await host.answers(enough)
-        give(3)
-        process.send_signal(ending)
-        if ending is not signal.SIGHUP:
-            assert await end(process, 20) == (0 if ending is signal.SIGTERM else -signal.SIGKILL)
-            twice = unconfirmed_but_answered()
-            assert twice == 0 or ending is signal.SIGKILL
-            twice_at_most += twice
-            process = await host.start()
-        await host.logs(": 5 operators", starts)
-    await host.answers(150)
-    await host.polls()
-    await stop(process)
-    assert host.answered().total() - 150 <= twice_at_most <= 2 * 100
-    for number, operator in enumerate(operators):
-        chat, pin = last[operator]
-        assert (f"{chat}@s.whatsapp.net" in host.ryze.instances[f"instance{number}"].pinned) is pin
 
 
 async def test_two_processes_that_overlap_in_a_deploy_do_not_do_the_work_twice(host: Host) -> None:
@@ -270,9 +226,7 @@ async def test_sigterm_in_trouble_with_telegram(host: Host, method: str, fault: 
 
 
 @pytest.mark.parametrize("fault", [{"hang": True}, {"status": 429, "retry_after": 600}])
-async def test_sigterm_while_an_answer_cannot_be_sent_leaves_the_command_to_the_next_process(
-    host: Host, fault: Json
-) -> None:
+async def test_sigterm_while_an_answer_cannot_be_sent_leaves_it_to_the_next_process(host: Host, fault: Json) -> None:
     process = await host.begin()
     order = host.telegram.fault("*", **fault, times=None)
     host.telegram.message(ANA, "/pin +5511999999999")
@@ -364,9 +318,7 @@ ENDED: list[tuple[Json, int, str]] = [
 
 
 @pytest.mark.parametrize(("environ", "status", "says"), ENDED)
-async def test_what_it_cannot_run_with_ends_it_with_a_status_of_its_own(
-    host: Host, environ: dict[str, str], status: int, says: str
-) -> None:
+async def test_what_it_cannot_run_with_has_a_status(host: Host, environ: Json, status: int, says: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         process = await host.start(**{name: value.replace("taken", port) for name, value in environ.items()})

@@ -6,7 +6,6 @@ import os
 import platform
 import statistics
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,7 +14,7 @@ from pathlib import Path
 from tests.bench import rows
 from tests.bench.stage import Program, programs
 
-Row = Callable[[Program, Path], Awaitable[rows.Figures]]
+Row = Callable[[Program], Awaitable[rows.Figures]]
 Found = dict[str, dict[str, list[float]]]  # by row, then by program
 ROWS: dict[str, Row] = {
     "single": rows.single,
@@ -60,9 +59,8 @@ async def _measure(chosen: list[Program], groups: list[str], rounds: int, found:
         for _ in range(1 if name == "rare" else rounds):  # once is enough to count connections
             for program in chosen:
                 print(f"{name}: {program.name} …", file=sys.stderr, flush=True)
-                with tempfile.TemporaryDirectory() as folder:
-                    for row, figure in (await ROWS[name](program, Path(folder))).items():
-                        found[row][program.name].append(figure)
+                for row, figure in (await ROWS[name](program)).items():
+                    found[row][program.name].append(figure)
 
 
 def _report(found: Found, names: list[str]) -> None:

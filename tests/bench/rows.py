@@ -3,7 +3,6 @@
 import asyncio
 import statistics
 from collections.abc import Iterable
-from pathlib import Path
 from time import perf_counter
 
 from tests.bench.stage import Program, Running, running
@@ -15,9 +14,9 @@ SINGLY = 100  # commands one at a time
 RARE, APART = 20, 6.0  # rare commands, and the seconds between them
 
 
-async def single(program: Program, folder: Path) -> Figures:
+async def single(program: Program) -> Figures:
     """Two operators and a Ryze that answers at once: start, memory at rest, time to answer."""
-    async with running(program, folder, operators=2) as it:
+    async with running(program, operators=2) as it:
         figures = {"start (ms)": it.started * 1000, "memory at rest (MiB)": it.memory}
         await it.command(0, 0)
         times = []
@@ -28,11 +27,11 @@ async def single(program: Program, folder: Path) -> Figures:
         return figures | await _rate(it, range(1, 2), WINDOW, "1 operator, Ryze at 0 ms")
 
 
-async def many(program: Program, folder: Path, delay: float = 0.0) -> Figures:
+async def many(program: Program, delay: float = 0.0) -> Figures:
     """Many operators and a Ryze that takes so many seconds."""
     figures: Figures = {}
     for operators in (20, 100):
-        async with running(program, folder, operators, delay) as it:
+        async with running(program, operators, delay) as it:
             await it.command(0, 0)
             window = WINDOW * (2 if delay else 1)
             named = f"{operators} operators, Ryze at {delay * 1000:.0f} ms"
@@ -40,9 +39,9 @@ async def many(program: Program, folder: Path, delay: float = 0.0) -> Figures:
     return figures
 
 
-async def rare(program: Program, folder: Path) -> Figures:
+async def rare(program: Program) -> Figures:
     """The connections to Ryze that rare commands open."""
-    async with running(program, folder, operators=1) as it:
+    async with running(program, operators=1) as it:
         for number in range(RARE):
             await asyncio.sleep(APART)
             await it.command(0, number)

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from tests.sandbox.ryze import RyzeServer
@@ -84,7 +85,7 @@ class Running:
     telegram: Telegram
     ryze: RyzeServer
     process: asyncio.subprocess.Process
-    started: float = 0.0
+    started: float
 
     async def command(self, operator: int, number: int) -> float:
         """Have an operator, by place, send their command of this number; gives the seconds until its answer."""
@@ -105,36 +106,34 @@ class Running:
 
 
 @asynccontextmanager
-async def running(program: Program, folder: Path, operators: int, delay: float = 0.0) -> AsyncIterator[Running]:
+async def running(program: Program, operators: int, delay: float = 0.0) -> AsyncIterator[Running]:
     """Start a program, with an instance an operator and Ryze's `delay` in s, and wait until it has nothing to do."""
     tokens = {f"instance-{place}": f"token-of-instance-{place}" for place in range(operators)}
-    async with Telegram() as telegram, RyzeServer(tokens) as ryze:
+    async with AsyncExitStack() as stack, Telegram() as telegram, RyzeServer(tokens) as ryze:
         ryze.limit = 10**6
         ryze.delay = delay
         for place in range(operators):
             telegram.add_chat(FIRST + place)
-        home = folder / f"{program.name}-{telegram.port}"
-        home.mkdir()
+        home = Path(stack.enter_context(TemporaryDirectory()))
         team = [{"telegram_id": FIRST + place, "instance": f"instance-{place}"} for place in range(operators)]
         configure(home, telegram, ryze, team)
         begun = perf_counter()
         process = await start_program(telegram.token, home, (program.python, *program.arguments))
-        at_work = Running(telegram, ryze, process)
         try:
-            await telegram.wait_for(lambda: _polls(at_work), 60, "the program's first getUpdates")
-            at_work.started = perf_counter() - begun
+            await telegram.wait_for(
+                lambda: process.returncode is not None or any(call.method == "getUpdates" for call in telegram.calls),
+                60,
+                "the program's first getUpdates",
+            )
+            if process.returncode is not None:
+                sys.exit(f"A program ended instead of polling, with status {process.returncode}.")
+            started = perf_counter() - begun
             calls = 0
             while calls != len(telegram.calls):  # until a second without any, menus and the like included
                 calls = len(telegram.calls)
                 await asyncio.sleep(1)
-            yield at_work
+            yield Running(telegram, ryze, process, started)
         finally:
             with suppress(ProcessLookupError):
                 process.terminate()
             await process.wait()
-
-
-def _polls(at_work: Running) -> bool:
-    if at_work.process.returncode is not None:
-        sys.exit(f"A program ended instead of polling, with status {at_work.process.returncode}.")
-    return any(call.method == "getUpdates" for call in at_work.telegram.calls)

@@ -24,8 +24,6 @@ RIGHT, WRONG = "{instances: {sales: {token: t}}, operators: []}", "operators: no
 # Nobody's own configuration; and a copy of the package that is installed here does not count for the coverage.
 ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith(("BOT_", "COVERAGE_"))}
 
-needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
-
 
 def run(*command: str | Path, cwd: str | Path = ROOT, **environ: str) -> tuple[int, str]:
     """Run a command; gives its status and all that it said."""
@@ -63,7 +61,7 @@ def test_hadolint_has_nothing_to_complain_of() -> None:
     assert run(HADOLINT, ROOT / "Dockerfile") == (0, "")
 
 
-@needs_systemd
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 def test_systemd_has_nothing_to_complain_of_and_calls_the_service_hardly_exposed(tmp_path: Path) -> None:
     unit = UNIT.read_text(encoding="utf-8")
     copy = tmp_path / UNIT.name  # systemd looks for the program, which is not installed here
@@ -81,9 +79,7 @@ def test_the_service_does_not_try_a_wrong_configuration_again(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("configuration", "status"), [(RIGHT, 0), (WRONG, 78)])
-def test_a_procfile_host_keeps_its_release_if_the_configuration_is_wrong(
-    tmp_path: Path, configuration: str, status: int
-) -> None:
+def test_a_procfile_host_gets_no_release_with_a_mistake(tmp_path: Path, configuration: str, status: int) -> None:
     command = (sys.executable, "-m", "honcho", "-f", ROOT / "Procfile", "-d", tmp_path, "start", "release")
     environ = {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "BOT_CONFIG_YAML": configuration}
     assert run(*command, TELEGRAM_BOT_TOKEN="123456:a-token", **environ)[0] == status

@@ -36,8 +36,8 @@ def run(*command: str | Path, environ: dict[str, str] = ENVIRON) -> subprocess.C
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
 
 
-def wheel(folder: Path, distribution: Distribution, version: str) -> Path:
-    """A package with the real one's name, dependencies and extras, but no content."""
+def build(folder: Path, distribution: Distribution, version: str) -> str:
+    """Build a wheel with the real one's name, dependencies and extras, but no content; gives its hash."""
     metadata = distribution.read_text("METADATA")
     assert metadata
     stem = f"{distribution.name.replace('-', '_').replace('.', '_')}-{version}"
@@ -50,7 +50,7 @@ def wheel(folder: Path, distribution: Distribution, version: str) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(f"{stem}.dist-info/{name}"), content)  # the same bytes at any time
-    return path
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +73,11 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for list_name in LISTS:
         lines = []
         for name, requirement in pinned(list_name).items():
-            if requirement.marker and not requirement.marker.evaluate():
-                lines.append(f"{requirement} --hash=sha256:{'0' * 64}")
-                continue
-            version = str(requirement.specifier).removeprefix("==")
-            wheel(folder, installed[name], "99999")
-            content = wheel(folder, installed[name], version).read_bytes()
-            lines.append(f"{requirement} --hash=sha256:{hashlib.sha256(content).hexdigest()}")
+            digest = "0" * 64
+            if requirement.marker is None or requirement.marker.evaluate():
+                build(folder, installed[name], "99999")
+                digest = build(folder, installed[name], str(requirement.specifier).removeprefix("=="))
+            lines.append(f"{requirement} --hash=sha256:{digest}")
         (folder / list_name).write_text("\n".join(lines), encoding="utf-8")
     return folder
 
