@@ -1,11 +1,16 @@
 """The command line: what it prints, and the status it leaves with."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bot import __version__
 from bot.__main__ import main
+from tests.sandbox.stage import ROOT
 
 CONFIG = """
 instances:
@@ -86,3 +91,13 @@ def test_history_forget_and_health_need_no_tokens(capsys: Out, monkeypatch: pyte
     out, err = capsys.readouterr()
     assert "There is no instance foo; there are: sales" in err
     assert "Attempts removed: 0" in out
+
+
+def test_a_database_that_hangs_ends_the_process_all_the_same_with_status_69() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://a:b@127.0.0.1:{silent.getsockname()[1]}/c"
+        environ = {**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+        command = (sys.executable, "-m", "bot", "history")
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    assert done.returncode == 69
+    assert "The history can't be reached: " in done.stderr

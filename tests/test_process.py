@@ -152,18 +152,6 @@ async def test_two_processes_that_overlap_in_a_deploy_do_not_do_the_work_twice(h
     await stop(second)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_stop_at_rest(host: Host, number: signal.Signals) -> None:
-    process = await host.start()
-    host.telegram.message(ANA, "/help")
-    await host.answers(1)
-    await host.polls()
-    asked = host.count("getUpdates")
-    await stop(process, number)
-    assert host.count("getUpdates") <= asked + 1
-    assert host.telegram.pending == []
-
-
 async def test_sigterm_while_busy_finishes_and_confirms_what_has_begun_and_leaves_the_rest(host: Host) -> None:
     process = await host.begin()
     host.ryze.delay = 1.5
@@ -238,14 +226,15 @@ async def test_sigterm_while_an_answer_cannot_be_sent_leaves_it_to_the_next_proc
     await host.answers(1)
 
 
-async def test_telegram_down_at_the_start_is_waited_for(host: Host) -> None:
+async def test_telegram_down_at_the_start_is_waited_for_and_sigint_is_a_stop_too(host: Host) -> None:
     await host.telegram.down()
     process = await host.start()
     await host.logs("Telegram can't be reached")
     assert process.returncode is None
     await host.telegram.up()
-    assert await host.telegram.answer(host.telegram.message(ANA, "/pin +5511999999999"))
-    await stop(process)
+    await host.say("/pin +5511999999999")
+    await host.polls()
+    await stop(process, signal.SIGINT)
 
 
 async def test_sighup_in_mid_flood_loses_nothing_does_nothing_twice_and_keeps_the_process(host: Host) -> None:
