@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def days(text: str) -> float:
-    """Return the seconds of such as `7d`; argparse shows this function's name where it raises ValueError."""
+    """Return the seconds of such as `7d`; argparse tells its name where it raises ValueError."""
     return float(text.removesuffix("d")) * 86400
 
 
@@ -88,7 +88,7 @@ def _look(settings: Settings, options: argparse.Namespace) -> int:
         print(check.describe(settings), *warnings, "No mistakes found.", sep="\n")
         if not options.live:
             return 0
-    from bot.operations import maintenance  # noqa: PLC0415 - a plain `check` starts without the libraries this needs
+    from bot.operations import maintenance  # noqa: PLC0415 - a plain `check` needs none of its libraries
 
     if options.command == "history":
         return asyncio.run(maintenance.history(settings, options.since, options.instance, as_csv=options.csv))
@@ -98,7 +98,7 @@ def _look(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _run(settings: Settings, load_again: Callable[[], Settings]) -> int:
-    from bot import app  # noqa: PLC0415 - `check` starts without the libraries that only `run` needs
+    from bot import app  # noqa: PLC0415 - only `run` needs its libraries
 
     logs.configure(settings.log_level, settings.secrets)
     loop = asyncio.new_event_loop()
@@ -108,10 +108,10 @@ def _run(settings: Settings, load_again: Callable[[], Settings]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, app.SIGNALS)
     for task in asyncio.all_tasks(loop):
         task.cancel()
-    loop.run_until_complete(asyncio.sleep(0.1))  # ends them, and takes the signals that came until now
+    loop.run_until_complete(asyncio.sleep(0.1))  # ends them, and takes the last signals
     loop.close()
     if status == 0 and application.reloading:
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program, in the same process
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program
     return status
 
 

@@ -33,19 +33,19 @@ log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 CONCURRENCY = 32  # calls to Telegram at once
 STOPPING = 19.5  # seconds that a stop may take in all
-WEBHOOK_PATIENCE = 25.0  # seconds that a command may wait, so that an answer comes before Telegram gives up
+WEBHOOK_PATIENCE = 25.0  # seconds that a command may wait, for Telegram to be answered in time
 
 
 class App:
-    """One run of the bot, inside a running loop. `load_again` reads the configuration once more, for a reload."""
+    """One run of the bot; `load_again` reads the configuration once more, for a reload."""
 
     def __init__(self, settings: Settings, load_again: Callable[[], Settings]) -> None:
         self._settings, self._load_again = settings, load_again
         self._stopping = asyncio.Event()
-        self.reloading = False  # whether the latest signal asked for a reload, even after `run` has returned
+        self.reloading = False  # whether the latest signal asked for a reload
 
     async def run(self) -> int:
-        """Run until a signal ends it, then finish what has begun; give the exit status, whose reason is logged."""
+        """Run until a signal ends it, then finish what has begun; give the exit status."""
         addresses = self._settings.telegram.api_url, self._settings.ryze.base_url
         log.info("version %s, going to Telegram at %s and to Ryze at %s", __version__, *addresses)
         loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class App:
         return os.EX_SOFTWARE
 
     def _build(self, stack: AsyncExitStack) -> None:
-        """Build the parts, which `stack` closes; raises ConfigError for the environment, OSError for a taken port."""
+        """Build the parts, which `stack` closes; raises ConfigError (environment), OSError (a port)."""
         settings = self._settings
         self._health = stack.enter_context(Health(settings))
         try:
@@ -98,7 +98,7 @@ class App:
             patience=WEBHOOK_PATIENCE if settings.webhook else None,
         )
         if settings.webhook:
-            from bot.telegram.webhook import Webhook  # noqa: PLC0415 - a bot that polls needs no tornado and its memory
+            from bot.telegram.webhook import Webhook  # noqa: PLC0415 - polling needs no tornado
 
             self._source: Webhook | Polling = Webhook(self._bot, self._updates, self._health.report, settings.webhook)
             self._source.listen()
@@ -109,7 +109,7 @@ class App:
         self._updates.begin(Router(settings, languages, parts).handle)
 
     def _serve_metrics(self, stack: AsyncExitStack) -> Callable[[float], None]:
-        """Serve the metrics if a port is set for them, and return what is called with each answer's seconds."""
+        """Serve the metrics if they have a port; give what is called with each answer's seconds."""
         if self._settings.metrics is None:
             return lambda _: None
         from bot.operations.metrics import Metrics, serve  # noqa: PLC0415 - most bots need no prometheus-client
@@ -126,7 +126,7 @@ class App:
         return metrics.answered
 
     async def _until_stopped(self) -> None:
-        """Handle updates until a signal comes, then finish what has begun; raises what `Source.run` raises."""
+        """Handle updates until a signal comes, then finish what has begun; raises as `Source.run`."""
         tasks = [asyncio.create_task(work) for work in (self._source.run(), self._stopping.wait(), self._introduce())]
         await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
         self._health.stopping(STOPPING)
@@ -158,7 +158,7 @@ class App:
         self._stopping.set()
 
     def _hang_up(self) -> None:
-        """Stop for a reload if the configuration is right; else go on with the one there is, and say so."""
+        """Stop for a reload if the configuration is right; else say what is wrong and go on."""
         if sys.stderr.isatty():  # the terminal was closed
             self._stop()
         if self._stopping.is_set():
