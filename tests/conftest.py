@@ -1,33 +1,28 @@
 """The real bot on the stand-ins: in this process for speed and coverage, or as a process of its own (`start`)."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 import yaml
-from hypothesis import HealthCheck, settings
 
 from bot.app import App
 from bot.settings.load import load
 from bot.settings.model import Settings
 from tests.sandbox.ryze import RyzeServer
+from tests.sandbox.server import Json
 from tests.sandbox.telegram import TelegramServer
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from tests.sandbox.server import Json
-
 # A slow machine is no failure.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 ANA, BIA, STRANGER = 111, 222, 999  # Ana's instance is sales, Bia's is support
 
@@ -36,9 +31,7 @@ class Stage:
     """Both stand-ins, and a configuration in which Ana pins on `sales` and Bia on `support`, in Brazil."""
 
     def __init__(self, telegram: TelegramServer, ryze: RyzeServer, folder: Path) -> None:
-        self.telegram = telegram
-        self.ryze = ryze
-        self.folder = folder
+        self.telegram, self.ryze, self.folder = telegram, ryze, folder
         self.settings: dict[str, Any] = {
             "telegram": {"api_url": telegram.url},
             "ryze": {"base_url": ryze.url, "timeout": 12},
@@ -78,14 +71,12 @@ class Stage:
                 status = await running
         assert status == 0
 
-    async def start(self, *arguments: str, **environ: str) -> asyncio.subprocess.Process:
+    async def start(self, **environ: str) -> asyncio.subprocess.Process:
         """Start `python -m bot run` as a process; its log goes to `log`. The caller ends it."""
+        command = (sys.executable, "-m", "bot", "run", "--config", str(self.write()))
         with (self.folder / "log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "bot", "run", "--config", str(self.write()), *arguments),
-                env={**os.environ, **self.environ, **environ},
-                stderr=log,
+                *command, env={**os.environ, **self.environ, **environ}, stderr=log
             )
 
     async def handled(self) -> None:

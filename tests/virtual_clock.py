@@ -3,9 +3,7 @@
 import asyncio
 import selectors
 from collections.abc import Coroutine
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 class _Selector(selectors.DefaultSelector):
@@ -33,7 +31,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
+def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine on a virtual clock of its own."""
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
-        return runner.run(main)
+        runner.run(main)

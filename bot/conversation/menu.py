@@ -9,7 +9,6 @@ from functools import partial
 from typing import TypeAlias
 
 from telegram import Bot, BotCommandScopeChat, BotCommandScopeDefault
-from telegram.error import TelegramError
 
 from bot.conversation.texts import Texts
 from bot.memory.store import Store, StoreAway
@@ -41,7 +40,7 @@ async def publish(bot: Bot, outbox: Outbox, settings: Settings, store: Store) ->
             continue
         try:
             await outbox.with_retries(partial(_set, bot, key, shown), patience=60)
-        except TelegramError as error:
+        except Exception as error:  # noqa: BLE001 - a broken answer makes the library raise anything
             log.info("Telegram did not take %s: %s", key, error)
         else:
             with suppress(StoreAway):

@@ -1,1 +1,0 @@
-"""The bot beside the plainest programs that do the same two calls."""

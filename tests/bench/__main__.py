@@ -6,17 +6,15 @@ import os
 import platform
 import statistics
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 from tests.bench import rows
-from tests.bench.programs import Program, programs
-from tests.bench.rows import QUICK, Scale
+from tests.bench.stage import Program, programs
 
-Row = Callable[[Program, Path, Scale], Awaitable[rows.Figures]]
+Row = Callable[[Program], Awaitable[rows.Figures]]
 Found = dict[str, dict[str, list[float]]]  # by row, then by program
 ROWS: dict[str, Row] = {
     "single": rows.single,
@@ -40,7 +38,6 @@ WANTED = [
 def main() -> None:
     known = programs()
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run: small figures that say nothing")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--programs", nargs="+", choices=list(known), default=list(known))
@@ -50,28 +47,20 @@ def main() -> None:
     chosen = [known[name] for name in options.programs]
     for program in chosen:
         program.build()
-    scale, rounds = (QUICK, 1) if options.quick else (Scale(), options.rounds)
     found: Found = defaultdict(lambda: defaultdict(list))
     try:
-        asyncio.run(_measure(chosen, options.rows, rounds, scale, found))
+        asyncio.run(_measure(chosen, options.rows, options.rounds, found))
     finally:
         _report(found, options.programs)
 
 
-async def _measure(chosen: list[Program], groups: list[str], rounds: int, scale: Scale, found: Found) -> None:
-    async def one(name: str, program: Program) -> None:
-        print(f"{name}: {program.name} …", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory() as folder:
-            for row, figure in (await ROWS[name](program, Path(folder), scale)).items():
-                found[row][program.name].append(figure)
-
+async def _measure(chosen: list[Program], groups: list[str], rounds: int, found: Found) -> None:
     for name in groups:
-        if name == "rare":  # programs that hardly run do not disturb each other, and once is enough to count
-            await asyncio.gather(*(one(name, program) for program in chosen))
-            continue
-        for _ in range(rounds):
+        for _ in range(1 if name == "rare" else rounds):  # once is enough to count connections
             for program in chosen:
-                await one(name, program)
+                print(f"{name}: {program.name} …", file=sys.stderr, flush=True)
+                for row, figure in (await ROWS[name](program)).items():
+                    found[row][program.name].append(figure)
 
 
 def _report(found: Found, names: list[str]) -> None:

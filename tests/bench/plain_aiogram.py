@@ -20,20 +20,15 @@ dispatcher = Dispatcher()
 
 @dispatcher.message(Command("pin", "unpin"))
 async def pin_chat(message: Message, command: CommandObject, ryze: aiohttp.ClientSession) -> None:
-    instance = operators.get(message.from_user.id) if message.from_user else None
-    if instance is None:
-        await message.answer("You are not an operator.")
+    if message.from_user is None:
         return
+    instance = operators[message.from_user.id]
     url = f"{settings['ryze']['base_url']}/api/chat/pinChat/{instance}"
     headers = {"token": settings["instances"][instance]["token"]}
-    try:
-        body = {"number": command.args, "pin": command.command == "pin"}
-        async with ryze.post(url, headers=headers, json=body) as got:
-            answer = await got.json()
-        text = answer["message"] if answer["success"] else answer["error"]["message"]
-    except aiohttp.ClientError as error:
-        text = f"That failed: {error!r}"
-    await message.answer(text)
+    body = {"number": command.args, "pin": command.command == "pin"}
+    async with ryze.post(url, headers=headers, json=body) as got:
+        answer = await got.json()
+    await message.answer(answer["message"] if answer["success"] else answer["error"]["message"])
 
 
 async def main() -> None:

@@ -18,19 +18,12 @@ async def pin_chat(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
     message = update.message
     if not message or not message.text or not message.from_user or not context.args:
         return
-    instance = operators.get(message.from_user.id)
-    if instance is None:
-        await message.reply_text("You are not an operator.")
-        return
+    instance = operators[message.from_user.id]
     url = f"{settings['ryze']['base_url']}/api/chat/pinChat/{instance}"
     headers = {"token": settings["instances"][instance]["token"]}
     body = {"number": context.args[0], "pin": message.text.startswith("/pin")}
-    try:
-        answer = (await ryze.post(url, headers=headers, json=body)).json()
-        text = answer["message"] if answer["success"] else answer["error"]["message"]
-    except httpx.HTTPError as error:
-        text = f"That failed: {error!r}"
-    await message.reply_text(text)
+    answer = (await ryze.post(url, headers=headers, json=body)).json()
+    await message.reply_text(answer["message"] if answer["success"] else answer["error"]["message"])
 
 
 token, api = os.environ["TELEGRAM_BOT_TOKEN"], settings["telegram"]["api_url"]

@@ -3,62 +3,49 @@
 import asyncio
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
-from tests.bench.programs import Program
-from tests.bench.stage import Running, running
+from tests.bench.stage import Program, Running, running
 
 Figures = dict[str, float]
 COMMANDS = 900  # of one operator in one window: the bot makes no more than a thousand calls a minute with a token
+WINDOW = 4.0  # seconds for which the rate is counted
+SINGLY = 100  # commands one at a time
+RARE, APART = 20, 6.0  # rare commands, and the seconds between them
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How much is measured: seconds for a window, commands one at a time, rare commands and the seconds between."""
-
-    window: float = 4.0
-    singly: int = 100
-    rare: int = 20
-    apart: float = 6.0
-
-
-QUICK = Scale(window=1.0, singly=10, rare=3, apart=1.0)
-
-
-async def single(program: Program, folder: Path, scale: Scale) -> Figures:
+async def single(program: Program) -> Figures:
     """Two operators and a Ryze that answers at once: start, memory at rest, time to answer."""
-    async with running(program, folder, operators=2) as it:
+    async with running(program, operators=2) as it:
         figures = {"start (ms)": it.started * 1000, "memory at rest (MiB)": it.memory}
         await it.command(0, 0)
         times = []
-        for number in range(1, scale.singly + 1):
+        for number in range(1, SINGLY + 1):
             await asyncio.sleep(0.05)
             times.append(await it.command(0, number))
         figures["answer, Ryze at 0 ms (ms)"] = statistics.median(times) * 1000
-        return figures | await _rate(it, range(1, 2), scale.window, "1 operator, Ryze at 0 ms")
+        return figures | await _rate(it, range(1, 2), WINDOW, "1 operator, Ryze at 0 ms")
 
 
-async def many(program: Program, folder: Path, scale: Scale, delay: float = 0.0) -> Figures:
+async def many(program: Program, delay: float = 0.0) -> Figures:
     """Many operators and a Ryze that takes so many seconds."""
     figures: Figures = {}
     for operators in (20, 100):
-        async with running(program, folder, operators, delay) as it:
+        async with running(program, operators, delay) as it:
             await it.command(0, 0)
-            window = scale.window * (2 if delay else 1)
+            window = WINDOW * (2 if delay else 1)
             named = f"{operators} operators, Ryze at {delay * 1000:.0f} ms"
             figures |= await _rate(it, range(operators), window, named)
     return figures
 
 
-async def rare(program: Program, folder: Path, scale: Scale) -> Figures:
+async def rare(program: Program) -> Figures:
     """The connections to Ryze that rare commands open."""
-    async with running(program, folder, operators=1) as it:
-        for number in range(scale.rare):
-            await asyncio.sleep(scale.apart)
+    async with running(program, operators=1) as it:
+        for number in range(RARE):
+            await asyncio.sleep(APART)
             await it.command(0, number)
-        return {f"connections by {scale.rare} commands {scale.apart:g} s apart": float(it.ryze.connections)}
+        return {f"connections by {RARE} commands {APART:g} s apart": float(it.ryze.connections)}
 
 
 async def _rate(it: Running, operators: Iterable[int], window: float, named: str) -> Figures:

@@ -1,23 +1,58 @@
-"""The stand-ins as the benchmark drives them, and a program at work on them."""
+"""The programs that are compared, and the stand-ins on which one of them is at work."""
 
 import asyncio
 import os
+import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from tests.bench.programs import Program
 from tests.sandbox.ryze import RyzeServer
 from tests.sandbox.server import Json
-from tests.sandbox.stage import configure, start_program
+from tests.sandbox.stage import ROOT, configure, start_program
 from tests.sandbox.telegram import TelegramServer
 
 FIRST = 1_000_000  # the first operator's Telegram id
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Program:
+    """What `pip install` puts into its own virtual environment, and Python's arguments before the configuration."""
+
+    name: str
+    requirements: tuple[str, ...]
+    arguments: tuple[str, ...]
+
+    @property
+    def python(self) -> str:
+        return str(ROOT / ".venv-bench" / self.name / "bin" / "python")
+
+    def build(self) -> None:
+        """Make the environment, and install what is missing there."""
+        uv = [sys.executable, "-m", "uv", "--quiet"]
+        make = [*uv, "venv", "--allow-existing", "--python", sys.executable, str(Path(self.python).parents[1])]
+        install = [*uv, "pip", "install", "--compile-bytecode", "--python", self.python, *self.requirements]
+        for command in (make, install):
+            subprocess.run(command, check=True, cwd=ROOT)  # noqa: S603 - our own words
+
+
+def programs() -> dict[str, Program]:
+    """All programs by name; what the plain ones need stands in pyproject.toml's dependency groups."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    ptb, aiogram = project["dependency-groups"]["bench"]
+    everyone = (
+        Program("bot", ("--no-deps", "--requirement", "requirements.txt"), ("-m", "bot", "run", "--config")),
+        Program("python-telegram-bot", (ptb,), (str(ROOT / "tests/bench/plain_ptb.py"),)),
+        Program("aiogram", (aiogram,), (str(ROOT / "tests/bench/plain_aiogram.py"),)),
+    )
+    return {program.name: program for program in everyone}
 
 
 class Telegram(TelegramServer):
@@ -50,7 +85,7 @@ class Running:
     telegram: Telegram
     ryze: RyzeServer
     process: asyncio.subprocess.Process
-    started: float = 0.0
+    started: float
 
     async def command(self, operator: int, number: int) -> float:
         """Have an operator, by place, send their command of this number; gives the seconds until its answer."""
@@ -71,44 +106,34 @@ class Running:
 
 
 @asynccontextmanager
-async def running(program: Program, folder: Path, operators: int, delay: float = 0.0) -> AsyncIterator[Running]:
-    """Start a program on stand-ins of its own, with an instance an operator, and wait until it has nothing to do.
-
-    `delay` is Ryze's, in seconds.
-    """
+async def running(program: Program, operators: int, delay: float = 0.0) -> AsyncIterator[Running]:
+    """Start a program, with an instance an operator and Ryze's `delay` in s, and wait until it has nothing to do."""
     tokens = {f"instance-{place}": f"token-of-instance-{place}" for place in range(operators)}
-    async with Telegram() as telegram, RyzeServer(tokens) as ryze:
+    async with AsyncExitStack() as stack, Telegram() as telegram, RyzeServer(tokens) as ryze:
         ryze.limit = 10**6
         ryze.delay = delay
         for place in range(operators):
             telegram.add_chat(FIRST + place)
-        home = folder / f"{program.name}-{telegram.port}"
-        home.mkdir()
+        home = Path(stack.enter_context(TemporaryDirectory()))
         team = [{"telegram_id": FIRST + place, "instance": f"instance-{place}"} for place in range(operators)]
         configure(home, telegram, ryze, team)
         begun = perf_counter()
         process = await start_program(telegram.token, home, (program.python, *program.arguments))
-        at_work = Running(telegram, ryze, process)
         try:
-            await telegram.wait_for(lambda: _polls(at_work), 60, "the program's first getUpdates")
-            at_work.started = perf_counter() - begun
-            await _settles(telegram)
-            yield at_work
+            await telegram.wait_for(
+                lambda: process.returncode is not None or any(call.method == "getUpdates" for call in telegram.calls),
+                60,
+                "the program's first getUpdates",
+            )
+            if process.returncode is not None:
+                sys.exit(f"A program ended instead of polling, with status {process.returncode}.")
+            started = perf_counter() - begun
+            calls = 0
+            while calls != len(telegram.calls):  # until a second without any, menus and the like included
+                calls = len(telegram.calls)
+                await asyncio.sleep(1)
+            yield Running(telegram, ryze, process, started)
         finally:
             with suppress(ProcessLookupError):
                 process.terminate()
             await process.wait()
-
-
-def _polls(at_work: Running) -> bool:
-    if at_work.process.returncode is not None:
-        sys.exit(f"A program ended instead of polling, with status {at_work.process.returncode}.")
-    return any(call.method == "getUpdates" for call in at_work.telegram.calls)
-
-
-async def _settles(telegram: Telegram) -> None:
-    """Wait until there has been a second without any call, menus and the like included."""
-    count = -1
-    while count != len(telegram.calls):
-        count = len(telegram.calls)
-        await asyncio.sleep(1)

@@ -1,38 +1,32 @@
 """What the docs say is so: their links, files, commands, keys, answers, metrics and exit statuses, and their length."""
 
+import os
 import re
 import shlex
 import subprocess
 import sys
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from bot import __main__ as command_line
-from bot import app
 from bot.conversation import answers
-from bot.conversation.texts import Texts
-from bot.memory.store import Entry
 from bot.ryze.chats import Chat
-from bot.ryze.outcomes import OUTCOMES, Reply
-from bot.ryze.queue import Attempt, PinRequest
+from bot.ryze.outcomes import OUTCOMES
 from bot.ryze.reading import read_command
 from bot.settings import model
 from bot.settings.load import load
+from tests.conversation.making import attempts, entry, request, texts
+from tests.sandbox.stage import ROOT
 
-ROOT = Path(__file__).parents[2]
 DOCS = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 }
 SHELL = {name: re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE) for name, text in DOCS.items()}
 BOT = f"{shlex.quote(sys.executable)} -m bot"
-SALES = model.Instance(name="sales", token="t")
-ANA = model.Operator(telegram_id=111, name="Ana", instances=("sales",))
 
 
 def section(name: str, title: str) -> str:
@@ -176,18 +170,13 @@ def test_every_key_is_described_with_its_default_and_no_other() -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", DOCS["docs/configuration.md"], re.DOTALL)
     assert len(load(None, {**environ, "BOT_CONFIG_YAML": example}, ROOT).operators) == 2
     found = load(None, {**environ, "BOT_CONFIG_YAML": "{instances: {a: {token: t}}, operators: []}"}, ROOT)
-    defaults: dict[str, str] = {}
-    for name, field in model.Settings.model_fields.items():
-        value = getattr(found, name)
-        if isinstance(value, BaseModel) and not field.validation_alias:
-            defaults |= {f"{name}.{key}": f"{of:g}" if isinstance(of, float) else str(of) for key, of in value}
-        elif not field.validation_alias:
-            defaults[name] = str(value)
-    defaults |= {"state": found.state.name, "keep": f"{found.keep.days}d"}
+    defaults = {"timezone": str(found.timezone), "state": found.state.name, "keep": f"{found.keep.days}d"}
+    for name in ("telegram", "ryze"):
+        defaults |= {f"{name}.{key}": f"{of:g}" if isinstance(of, float) else of for key, of in getattr(found, name)}
+    fields = {name for name, field in model.Settings.model_fields.items() if not field.validation_alias}
     rows = {row[0].strip("`:"): row for row in table(section("docs/configuration.md", "Keys"))}
-    assert rows.keys() == defaults.keys()
-    exact = [name for name in defaults if "." in name or name in ("timezone", "state", "keep")]
-    assert {name: rows[name][2].strip("`") for name in exact} == {name: defaults[name] for name in exact}
+    assert rows.keys() == defaults.keys() | fields - {"telegram", "ryze"}
+    assert {name: rows[name][2].strip("`") for name in defaults} == defaults
     inner = set(re.findall(r"`(\w+):", rows["operators"][1] + rows["instances"][1]))
     assert inner == {*model.Operator.model_fields, "instance", *model.Instance.model_fields}
 
@@ -220,18 +209,14 @@ def test_every_answer_in_the_tables_is_what_the_bot_says(language: str, line: in
 
 @pytest.mark.parametrize(("name", "language"), [("README.md", "en"), ("docs/LEIA-ME.md", "pt-BR")])
 def test_the_sample_is_what_the_bot_says(name: str, language: str) -> None:
-    texts = Texts(language, UTC, "BR", names_instance=False)
-
-    def answer(number: str, outcome: str, *pinned: str) -> str:
-        chat = Chat(number)
-        request = PinRequest(1, ANA, SALES, (chat,), pin=True)
-        attempt = Attempt(request, 0, chat, True, Reply(OUTCOMES[outcome]), 0.1, 0.1)  # noqa: FBT003
-        entries = [Entry(1, 0, 0.0, 111, "Ana", "sales", "pin", other, None, "pinned") for other in pinned]
-        said = answers.of([attempt], texts, answers.Context(pinned=entries))
+    def answer(chat: Chat, outcome: str, *pinned: Chat) -> str:
+        context = answers.Context(pinned=list(map(entry, pinned)))
+        said = answers.of(attempts(request(chat), outcome), texts(language, solo=True), context)
         return "\n".join([re.sub(r"<[^>]+>", "", said.text), *(f"[{button.label}]" for button in said.buttons)])
 
     shown = re.findall(r"^ {4}Bot   (.*\n(?: {10}.*\n)*)", DOCS[name], re.MULTILINE)
-    told = [answer("5511999999999", "pinned"), answer("5521988887777", "pin_limit", "5511999999999")]
+    first, second = Chat("5511999999999"), Chat("5521988887777")
+    told = [answer(first, "pinned"), answer(second, "pin_limit", first)]
     assert [re.sub(r"\n {10}", "\n", lines).rstrip() for lines in shown] == told
 
 
@@ -254,6 +239,6 @@ def test_the_alert_rules_are_about_metrics_and_outcomes_that_exist() -> None:
 
 def test_the_exit_statuses_are_those_of_the_code() -> None:
     documented = {int(row[0]) for row in table(section("docs/operations.md", "When it ends"))}
-    given = {app.PORT_TAKEN, app.TOKEN_REJECTED, app.CONFIG_WRONG, command_line.FAILED, command_line.CONFIG_WRONG}
-    given |= {command_line.UNAVAILABLE, 2}  # 2 is argparse's own
-    assert documented == {0, 1, *given}  # 1 is what `faulthandler` ends with
+    source = "".join((ROOT / name).read_text("utf-8") for name in ("bot/app.py", "bot/__main__.py"))
+    given = {getattr(os, name) for name in re.findall(r"os\.(EX_[A-Z]+)", source)}
+    assert documented == {0, 1, 2, *given}  # 1 is what `faulthandler` ends with, 2 is argparse's own

@@ -1,6 +1,5 @@
 """The lists of pinned packages install whatever is released later, also with the pip that Python 3.11 brings."""
 
-import base64
 import hashlib
 import os
 import re
@@ -16,7 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[2]
+from tests.sandbox.stage import ROOT
+
 OLD_PIP = "23.2.1"
 LISTS = ("requirements.txt", "requirements-dev.txt")
 # No setting of this machine's pip: the stand-ins below are all there is.
@@ -36,8 +36,8 @@ def run(*command: str | Path, environ: dict[str, str] = ENVIRON) -> subprocess.C
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
 
 
-def wheel(folder: Path, distribution: Distribution, version: str) -> Path:
-    """A package with the real one's name, dependencies and extras, but no content."""
+def build(folder: Path, distribution: Distribution, version: str) -> str:
+    """Build a wheel with the real one's name, dependencies and extras, but no content; gives its hash."""
     metadata = distribution.read_text("METADATA")
     assert metadata
     stem = f"{distribution.name.replace('-', '_').replace('.', '_')}-{version}"
@@ -45,15 +45,12 @@ def wheel(folder: Path, distribution: Distribution, version: str) -> Path:
         "METADATA": metadata.replace(f"\nVersion: {distribution.version}\n", f"\nVersion: {version}\n", 1).encode(),
         "WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    record = f"{stem}.dist-info/RECORD,,\n"
-    for name, content in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-        record += f"{stem}.dist-info/{name},sha256={digest},{len(content)}\n"
+    files["RECORD"] = "".join(f"{stem}.dist-info/{name},,\n" for name in (*files, "RECORD")).encode()
     path = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in {**files, "RECORD": record.encode()}.items():
+        for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(f"{stem}.dist-info/{name}"), content)  # the same bytes at any time
-    return path
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +73,11 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for list_name in LISTS:
         lines = []
         for name, requirement in pinned(list_name).items():
-            if requirement.marker and not requirement.marker.evaluate():
-                lines.append(f"{requirement} --hash=sha256:{'0' * 64}")
-                continue
-            version = str(requirement.specifier).removeprefix("==")
-            wheel(folder, installed[name], "99999")
-            content = wheel(folder, installed[name], version).read_bytes()
-            lines.append(f"{requirement} --hash=sha256:{hashlib.sha256(content).hexdigest()}")
+            digest = "0" * 64
+            if requirement.marker is None or requirement.marker.evaluate():
+                build(folder, installed[name], "99999")
+                digest = build(folder, installed[name], str(requirement.specifier).removeprefix("=="))
+            lines.append(f"{requirement} --hash=sha256:{digest}")
         (folder / list_name).write_text("\n".join(lines), encoding="utf-8")
     return folder
 
