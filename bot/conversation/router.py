@@ -30,7 +30,7 @@ CONFIRM_PATIENCE = 10.0  # seconds for which confirming a press is tried
 
 
 class Router:
-    """Answers updates. `handle` never raises, whatever happens inside."""
+    """Answers updates."""
 
     def __init__(self, settings: Settings, queue: PinQueue, store: Store, outbox: Outbox, admins: Admins) -> None:
         self._settings, self._queue, self._store, self._outbox, self._admins = settings, queue, store, outbox, admins
@@ -49,10 +49,7 @@ class Router:
                 await self._press(update.callback_query, update)
             elif message := update.message or update.edited_message:
                 await self._message(update, message, fresh=fresh)
-        except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                raise  # the bot is stopping; a stray CancelledError is a failure like any other
+        except Exception:
             reference = secrets.token_hex(4)
             log.exception("update %s failed, reference %s", update.update_id, reference)
             await self._apologize(update, reference)
@@ -73,18 +70,19 @@ class Router:
         if fresh and not self._clock_is_wrong and datetime.now(UTC) - message.date > LATE:
             self._clock_is_wrong = True
             log.warning("this machine's clock seems wrong: Telegram has just received a message from %s", message.date)
-        ask = self._ask(operator, message, update)
-        ask = ask if fresh else replace(ask, sent=message.date)
+        ask = self._ask(operator, message, update, None if fresh else message.date)
         if private and hints.THANKS.fullmatch(message.text or ""):
             with suppress(TelegramError):  # a reaction is a courtesy
                 await message.set_reaction("👍")
         elif wanted := await self._understand(ask, message, command, typed):
             await self._carry_out(ask, wanted, lambda answer: self._outbox.reply(message, answer, operator.telegram_id))
 
-    def _ask(self, operator: Operator, message: MaybeInaccessibleMessage, update: Update) -> Ask:
+    def _ask(
+        self, operator: Operator, message: MaybeInaccessibleMessage, update: Update, sent: datetime | None = None
+    ) -> Ask:
         private = message.chat.type == "private"
         texts = self._admins.languages.of(operator, update.effective_user, private=private)
-        return Ask(operator, message, texts, update.update_id, self._settings, self._store)
+        return Ask(operator, message, texts, update.update_id, self._settings, self._store, sent)
 
     async def _understand(self, ask: Ask, message: Message, command: str | None, typed: str) -> Wanted | Answer | None:
         """Tell what a message asks for; None if nothing, in a group."""
@@ -183,14 +181,11 @@ class Router:
             await self._outbox.reply(message, answer, sender.id)
 
     async def _apologize(self, update: Update, reference: str) -> None:
-        try:
-            query, person = update.callback_query, update.effective_user
-            message = query.message if query else update.message
-            operator = self._settings.operators.get(person.id) if person else None
-            if query:
-                await self._confirm(query)
-            if message and operator and person:
-                text = self._admins.languages.of(operator, person).say("failed_inside", reference=reference)
-                await self._outbox.reply(message, Answer(text), person.id)
-        except Exception:
-            log.exception("reference %s: the apology failed too", reference)
+        query, person = update.callback_query, update.effective_user
+        message = query.message if query else update.message
+        operator = self._settings.operators.get(person.id) if person else None
+        if query:
+            await self._confirm(query)
+        if operator and message:
+            text = self._ask(operator, message, update).texts.say("failed_inside", reference=reference)
+            await self._outbox.reply(message, Answer(text), operator.telegram_id)
