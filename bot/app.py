@@ -26,8 +26,7 @@ from bot.settings.load import ConfigError
 from bot.settings.model import Settings
 from bot.telegram import build_bot
 from bot.telegram.outbox import Outbox
-from bot.telegram.polling import Polling
-from bot.telegram.updates import TokenRejected, Updates
+from bot.telegram.updates import Polling, TokenRejected
 
 if TYPE_CHECKING:
     from bot.telegram.webhook import Webhook
@@ -76,7 +75,7 @@ class App:
             stack.push_async_callback(self._bot.request.shutdown)  # the bot's own does nothing before `initialize`
             self._store = Store.open(settings.history_target, settings.keep)
             stack.push_async_callback(self._store.close)
-            self._outbox, self._updates = Outbox(self._bot, CONCURRENCY), Updates(self._bot)
+            self._outbox, self._updates = Outbox(self._bot, CONCURRENCY), self._build_updates()
             self._languages = Languages(settings)
             self._admins = Admins(settings, self._languages, self._outbox, self._store)
             self._observers: list[Callable[[Attempt], None]] = [self._remember]
@@ -87,7 +86,6 @@ class App:
                 patience=WEBHOOK_PATIENCE if settings.webhook else None,
                 concurrency=CONCURRENCY,
             )
-            self._source = self._build_source()
             return await self._until_stopped()
         raise AssertionError  # nothing above swallows an exception
 
@@ -115,31 +113,30 @@ class App:
             return PORT_TAKEN
         except asyncio.CancelledError:
             log.info("%s: what has begun is finished first", "reloading" if self._reload else "stopping")
-        self._source.problem = "stopping"
+        self._updates.problem = "stopping"
         await self._updates.finish(self._queue.waiting.__contains__)
-        await self._source.confirm()
+        await self._updates.confirm()
         log.info("stopped")
         return RELOAD if self._reload else 0
 
-    def _build_source(self) -> "Polling | Webhook":
+    def _build_updates(self) -> "Polling | Webhook":
         settings = self._settings
         if settings.webhook is None:
-            return Polling(self._bot, self._updates, self._health.report)
+            return Polling(self._bot, self._health.report)
         from bot.telegram.webhook import Webhook  # noqa: PLC0415 - a bot that polls needs no tornado and its memory
 
-        return Webhook(self._bot, self._updates, self._health.report, settings.webhook)
+        return Webhook(self._bot, self._health.report, settings.webhook)
 
     async def _work(self) -> None:
         """Listen, then handle updates until cancelled."""
-        settings, source = self._settings, self._source
+        settings, updates = self._settings, self._updates
         async with AsyncExitStack() as stack:
-            if not isinstance(source, Polling):
-                source.listen()
+            if not isinstance(updates, Polling):
+                updates.listen()
             answered = self._serve_metrics(stack)
             parts = Parts(self._bot, self._queue, self._store, self._outbox, self._admins, answered)
-            self._updates.begin(Router(settings, self._languages, parts).handle)
             stack.callback(asyncio.create_task(self._introduce()).cancel)
-            await source.run()
+            await updates.run(Router(settings, self._languages, parts).handle)
 
     def _serve_metrics(self, stack: AsyncExitStack) -> Callable[[float], None]:
         """Serve the metrics if a port is set for them, and return what is called with each answer's seconds."""
@@ -153,15 +150,15 @@ class App:
             rate_limit_left=lambda instance: queue.rate_limit(instance.token).available,
             waiting=lambda instance: queue.waiting_in(instance.name),
             unfinished=lambda: len(self._updates.unfinished),
-            silence=lambda: loop.time() - self._source.last_contact,
+            silence=lambda: loop.time() - self._updates.last_contact,
         )
         self._observers.append(metrics.observe)
         host, port = self._settings.metrics
-        stack.callback(serve(metrics, lambda: self._source.problem, host, port).stop)
+        stack.callback(serve(metrics, lambda: self._updates.problem, host, port).stop)
         return metrics.answered
 
     async def _introduce(self) -> None:
-        await self._source.ready.wait()
+        await self._updates.ready.wait()
         settings = self._settings
         counts = self._bot.username, len(settings.operators), len(settings.instances), settings.source
         log.info("@%s: %d operators, %d instances, configuration from %s", *counts)

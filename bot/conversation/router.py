@@ -22,8 +22,7 @@ from bot.conversation.throttle import Throttle
 from bot.memory.store import Entry, Store, StoreAway
 from bot.ryze.queue import LATE, Attempt, PinQueue
 from bot.settings.model import Operator, Settings
-from bot.telegram.outbox import Answer, Outbox
-from bot.telegram.typing_action import typing_action
+from bot.telegram.outbox import Answer, Outbox, typing_action
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ from telegram import Bot, Update
 from telegram.error import Conflict
 
 from bot.telegram.outbox import call_raw
-from bot.telegram.polling import Polling
-from bot.telegram.updates import Timings, TokenRejected, Updates
+from bot.telegram.updates import Polling, TokenRejected
 from tests.sandbox.telegram import Call, TelegramServer
 from tests.telegram.conftest import ANA, Reports
 
@@ -25,14 +24,12 @@ class Line:
     """Polling on the stand-in, with a handler that a test can hold up by a message's text."""
 
     def __init__(self, telegram: TelegramServer, bot: Bot) -> None:
-        self.telegram, self.bot, self.timings = telegram, bot, Timings()
-        self.updates, self.reports = Updates(bot), Reports()
-        self.polling = Polling(bot, self.updates, self.reports)
+        self.telegram, self.bot, self.reports = telegram, bot, Reports()
+        self.polling = Polling(bot, self.reports)
         self.begun: list[str] = []
         self.fresh: dict[str, bool] = {}
         self.done: list[str] = []
         self.held: dict[str, asyncio.Event] = {}
-        self.updates.begin(self.handle)
 
     def say(self, *texts: str) -> None:
         for text in texts:
@@ -82,14 +79,14 @@ class Line:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        task = asyncio.create_task(self.polling.run(self.timings))
+        task = asyncio.create_task(self.polling.run(self.handle))
         try:
             yield task
         finally:
             await stopped(task)
             for event in self.held.values():
                 event.set()
-            await self.updates.finish(lambda _: False)
+            await self.polling.finish(lambda _: False)
 
 
 @pytest.fixture
@@ -100,7 +97,7 @@ async def line(telegram: TelegramServer, bot: Bot) -> Line:
 @pytest.fixture
 async def quick(line: Line) -> Line:
     line.telegram.conflict_pause = 0.1
-    line.timings = Timings(first_pause=0.05, longest_pause=0.5, still=0)
+    line.polling.first_pause, line.polling.still = 0.025, 0
     return line
 
 
@@ -131,8 +128,9 @@ async def test_an_update_is_confirmed_only_once_it_and_all_before_it_were_handle
         assert len(telegram.pending) == 3
         line.held["slow"].set()
         await line.waits()
-        assert not line.updates.unfinished
+        assert not line.polling.unfinished
     assert line.begun == ["first", "slow", "second", "third"]
+    assert line.asked[0].params["allowed_updates"] == ["message", "edited_message", "callback_query"]
     # So early that it gets one update only is no request.
     assert {(call.params["offset"], call.params["timeout"]) for call in asked} == {(telegram.next_update_id - 3, 0)}
     assert min(b.at - a.at for a, b in pairwise(asked)) > 0.5
@@ -140,7 +138,7 @@ async def test_an_update_is_confirmed_only_once_it_and_all_before_it_were_handle
 
 async def test_the_end_of_the_oldest_is_confirmed_without_waiting_for_the_next_turn(line: Line) -> None:
     line.telegram.clock = count(0, 1000).__next__  # no request is so early that it is given one update only
-    line.timings = Timings(ask_again=1000)
+    line.polling.ask_again = 1000
     async with line.running():
         await line.waits()
         line.hold("slow", "slower")
@@ -160,17 +158,6 @@ async def test_more_updates_than_are_shown_at_once_are_handled_in_order_and_ids_
         quick.say(*map(str, range(250, 300)))
         await quick.does(*map(str, range(300)))
         await quick.waits()
-
-
-async def test_an_update_that_cannot_be_read_is_confirmed_and_costs_its_batch_nothing(line: Line) -> None:
-    async with line.running():
-        await line.waits()
-        line.say("before")
-        line.telegram.push({"message": "no message at all"})
-        line.say("after")
-        await line.does("before", "after")
-        await line.waits()
-    assert line.asked[0].params["allowed_updates"] == ["message", "edited_message", "callback_query"]
 
 
 async def test_only_what_a_long_poll_that_had_waited_a_second_brings_is_certainly_fresh(line: Line) -> None:
@@ -203,7 +190,7 @@ async def test_a_backlog_is_begun_once_its_first_update_has_stayed_the_same_for_
 
 async def test_a_backlog_that_another_process_is_finishing_is_left_to_it(line: Line) -> None:
     line.say(*"01234")
-    line.timings = Timings(still=3)
+    line.polling.still = 3
     async with line.running():
         for _ in range(5):
             await line.asks(1)
@@ -219,19 +206,13 @@ async def test_a_backlog_that_another_process_is_finishing_is_left_to_it(line: L
     "fault",
     [
         *({"status": status} for status in (400, 401, 403, 404, 409, 429, 500)),
-        {"status": 429, "body": b'{"ok":false,"parameters":{"retry_after":"soon"}}'},
-        {"status": 429, "body": b'{"ok":false,"parameters":[7]}'},
+        *({"status": 429, "body": b'{"parameters":%s}' % wrong} for wrong in (b'{"retry_after":"soon"}', b"[7]")),
         {"status": 502, "body": b"<html><h1>502 Bad Gateway</h1></html>"},
         {"status": 302, "body": b"", "headers": {"Location": "http://127.0.0.1:1/"}},
-        {"body": b"[]"},
-        {"body": b'{"ok":true,"result":\xff\xfe}'},
-        {"body": b'{"ok":true,"result":true}'},
-        {"body": b'{"ok":true,"result":[5,null,"x"]}'},
-        {"body": b'{"ok":true,"result":[{"message":{}}]}'},
-        {"body": b'{"ok":true,"result":' + b"[" * 100_000},
+        *({"body": b'{"ok":true,"result":%s}' % wrong} for wrong in (b"\xff\xfe", b"true", b"[5,null]", b'[{"a":1}]')),
+        *({"body": wrong} for wrong in (b"[]", b"[" * 100_000)),
         {"raw": b"SSH-2.0-OpenSSH\r\n"},
-        {"drop": "before"},
-        {"drop": "mid"},
+        *({"drop": moment} for moment in ("before", "mid")),
     ],
 )
 async def test_one_bad_answer_does_not_end_polling(quick: Line, fault: dict[str, Any]) -> None:
@@ -259,20 +240,12 @@ async def test_an_outage_is_one_line_with_its_reason_and_one_when_it_is_over(qui
     assert lines(caplog, "Telegram is back") == 1
 
 
-async def test_pauses_double_up_to_the_longest_and_are_reported(line: Line) -> None:
-    line.timings = Timings(first_pause=0.01, longest_pause=0.05)
-    line.telegram.fault("getUpdates", status=500, times=5)
+async def test_pauses_double_up_to_twenty_times_the_first_and_are_reported(line: Line) -> None:
+    line.polling.first_pause = 0.01
+    line.telegram.fault("getUpdates", status=500, times=7)
     async with line.running():
         await line.waits()
-    assert line.reports[:6] == [*((False, pause) for pause in (0.01, 0.02, 0.04, 0.05, 0.05)), (True, 0.0)]
-
-
-async def test_an_answer_that_comes_drop_by_drop_is_given_up(line: Line) -> None:
-    line.timings = Timings(long_poll=0, answer=0.5)
-    line.telegram.fault("getUpdates", body=b'{"ok":true,"result":[]}' + b" " * 10_000, drip=0.1)
-    async with line.running():
-        await line.asks(2)
-    assert line.reports[0] == (False, 0.5)
+    assert line.reports[:8] == [*((False, pause) for pause in (0.01, 0.02, 0.04, 0.08, 0.16, 0.2, 0.2)), (True, 0.0)]
 
 
 async def test_flood_control_is_obeyed_and_reported(line: Line, caplog: Caplog) -> None:
@@ -295,7 +268,7 @@ async def test_empty_answers_that_come_at_once_do_not_make_it_spin(line: Line) -
 
 
 async def test_a_lasting_rejection_of_the_token_ends_polling(line: Line, caplog: Caplog) -> None:
-    line.timings = Timings(patience=0.2)
+    line.polling.patience = 0.2
     async with line.running() as running:
         await line.waits()
         await line.hit(status=401, times=None)
@@ -323,7 +296,7 @@ async def test_a_second_poller_is_named_once(quick: Line, caplog: Caplog) -> Non
 
 
 async def test_what_is_there_after_a_conflict_is_left_to_the_other_poller_first(line: Line) -> None:
-    line.timings = Timings(first_pause=0.05, still=1000)
+    line.polling.first_pause, line.polling.still = 0.05, 1000
     async with line.running():
         await line.waits()
         await line.hit(status=409)
@@ -348,7 +321,7 @@ async def test_a_webhook_from_before_is_removed_and_what_was_pending_is_kept(qui
 
 
 async def test_a_webhook_that_another_process_sets_is_removed_only_after_a_while(quick: Line, caplog: Caplog) -> None:
-    quick.timings = Timings(first_pause=0.1, longest_pause=0.1, still=0, patience=2)
+    quick.polling.patience = 2
     async with quick.running():
         await quick.waits()
         await quick.bot.set_webhook("http://127.0.0.1:9/hook")
@@ -365,7 +338,7 @@ async def test_a_webhook_that_another_process_sets_is_removed_only_after_a_while
 
 async def test_a_stop_confirms_what_was_handled_since_the_latest_request(line: Line) -> None:
     line.telegram.clock = count(0, 1000).__next__  # no request is so early that it is given one update only
-    line.timings = Timings(ask_again=1000)
+    line.polling.ask_again = 1000
     async with line.running() as running:
         await line.waits()
         line.hold("one", "two", "three")
@@ -375,22 +348,10 @@ async def test_a_stop_confirms_what_was_handled_since_the_latest_request(line: L
         line.held["one"].set()
         line.held["three"].set()
         await line.telegram.wait_for(lambda: len(line.done) == 2, what="two to finish")
-        await line.updates.finish(lambda _: False, 0.05)
+        await line.polling.finish(lambda _: False, 0.05)
         await line.polling.confirm()
-        assert list(line.updates.unfinished) == line.telegram.pending[:1]
+        assert list(line.polling.unfinished) == line.telegram.pending[:1]
         assert len(line.telegram.pending) == 2
-
-
-async def test_a_stop_at_rest_is_quiet_and_short(line: Line, caplog: Caplog) -> None:
-    async with line.running() as running:
-        await line.waits()
-        line.say("one")
-        await line.waits()
-        await stopped(running)
-        begun = time.monotonic()
-        await line.polling.confirm()
-        assert time.monotonic() - begun < 1.5
-    assert lines(caplog, "could not be confirmed") == 0
 
 
 async def test_a_long_poll_that_did_not_arrive_has_its_offset_sent_again(line: Line) -> None:
@@ -402,19 +363,3 @@ async def test_a_long_poll_that_did_not_arrive_has_its_offset_sent_again(line: L
         await stopped(running)
         await line.polling.confirm()
         assert line.telegram.pending == []
-
-
-@pytest.mark.parametrize("fault", [{"status": 500}, {"hang": True}])
-async def test_a_confirmation_that_fails_is_one_line(line: Line, caplog: Caplog, fault: dict[str, Any]) -> None:
-    async with line.running() as running:
-        await line.waits()
-        line.hold("one")
-        line.say("one")
-        await line.begins("one")
-        await stopped(running)
-        line.held["one"].set()
-        await line.does("one")
-        line.telegram.fault("getUpdates", **fault)
-        await line.polling.confirm()
-        assert len(line.telegram.pending) == 1
-    assert lines(caplog, "could not be confirmed") == 1
