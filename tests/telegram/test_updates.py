@@ -85,7 +85,7 @@ async def test_each_update_is_begun_once_in_the_order_of_arrival(handler: Handle
 
 
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, SystemExit, None])
-async def test_what_a_handler_raises_or_nobody_can_read_is_logged_and_costs_only_its_update(
+async def test_a_failure_is_logged_and_costs_only_its_update(
     handler: Handler, error: type[BaseException] | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     handler.error = error() if error else None
@@ -100,7 +100,7 @@ async def test_what_a_handler_raises_or_nobody_can_read_is_logged_and_costs_only
     assert record.exc_info
 
 
-async def test_eighty_unfinished_updates_are_an_overload_and_the_latest_thousand_are_known(handler: Handler) -> None:
+async def test_eighty_unfinished_are_an_overload_and_a_thousand_are_known(handler: Handler) -> None:
     await handler.ends(*range(1000, 1000 + REMEMBERED))
     handler.accept(*range(500, 500 + OVERLOADED - 1))
     assert not handler.updates.overloaded()
@@ -138,9 +138,7 @@ async def test_a_stop_finishes_what_is_up_to_the_newest_begun_and_leaves_the_res
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), OSError("the clearing up failed")])
-async def test_what_does_not_finish_in_time_is_cancelled_and_stays_unfinished(
-    handler: Handler, error: BaseException
-) -> None:
+async def test_what_does_not_finish_in_time_stays_unfinished(handler: Handler, error: BaseException) -> None:
     handler.error_when_cancelled = error
     (task,) = handler.accept(101)
     await handler.finish(0.05)
