@@ -25,7 +25,7 @@ ROOMS = {ANA: "private", BIA: "private", STRANGER: "private", GROUP: "supergroup
 NUMBER = "5511970000000"  # each update gets one of its own in its place, by which its calls are known
 FORGED = "2026-11-22T14:05:01.123Z INFO bot.forged attempt operator=111"
 LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{12}Z (DEBUG|INFO|WARNING|ERROR) (bot|telegram|asyncio)[.\w]* |  \| ")
-FIELDS = ("id", "type", "text", "from", "chat", "date", "message_id", "phone_number", "is_bot", "first_name")
+FIELDS = ("id", "type", "text", "from", "chat", "date", "message_id", "phone_number", "is_bot")
 COMMANDS = ("/pin {}", "/unpin +{}", "/pin\n{}", "/pin support {}", "/pin", "/help", "{}", "/pin {}, {}")
 NASTY = (
     *("<b>", "</b>", "</i>", "<pre>", "&amp;", "&", "<", ">", '"', "%s%n", "{0}", "{chat}", "${TELEGRAM_BOT_TOKEN}"),
@@ -38,7 +38,7 @@ ODD: tuple[object, ...] = (None, True, -1, 1.5, 2**70, (), ((),), ({},), (ANA,),
 # With it a number alone is a command.
 QUESTION: Json = {"from": {"id": 123456, "is_bot": True, "first_name": "B"}, "text": "Which chat shall I pin on sales?"}
 AUTHOR = {"id": ANA, "is_bot": False, "first_name": "A"}
-# What makes a message another's, an older one's or a program's: with any of these it never acts.
+# With any of these a message is another's, an older one or a program's.
 SUSPICIOUS: list[tuple[str, Any]] = [
     ("forward_origin", {"type": "user", "date": 1, "sender_user": AUTHOR}),
     ("forward_origin", {"type": "hidden_user", "date": 1, "sender_user_name": "A"}),
@@ -136,7 +136,7 @@ class Fuzz:
         ]
 
     def press(self) -> Json:
-        """Of a real button of an instance that is not the presser's, or with data that no button has."""
+        """Of a real button of another's instance, or with data that no button has."""
         presser = self.person()
         instance = "board" if presser["id"] in (*OPERATORS, True) else "sales"
         data = pack(Press(Action.PIN, instance_hash(instance), Chat(NUMBER)))
@@ -147,7 +147,7 @@ class Fuzz:
 
 
 def is_plain_command(update: Json) -> bool:
-    """Whether an update is an operator's own new message, judged without any of the bot's code."""
+    """Whether an update is an operator's own new message, without the bot's code."""
     message = update.get("message")
     if not isinstance(message, dict) or not isinstance(message.get("from"), dict):
         return False

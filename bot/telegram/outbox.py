@@ -98,11 +98,10 @@ class Outbox:
         try:
             await self.with_retries(lambda: call_raw(self._bot, method, parameters))
         except REFUSALS as refusal:
-            if "not modified" in refusal.message.lower():
-                return
             if not others:
                 raise
-            await self._call(answer, *others)
+            if "not modified" not in refusal.message.lower():
+                await self._call(answer, *others)
 
 
 async def call_raw(bot: Bot, method: str, parameters: Json, read_timeout: float = 10.0) -> Any:  # noqa: ANN401 - as it came

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query")
 OVERLOADED = 80  # unfinished updates; Telegram shows no more than 100 at a time
-REMEMBERED = 1000  # updates that are not handled again if Telegram sends them again
-TokenRejected = (EndPointNotFound, InvalidToken)
+REMEMBERED = 1000  # updates that are handled once, even if they are sent again
+TokenRejected = (EndPointNotFound, InvalidToken)  # what the library raises then
 Report = Callable[..., object]  # called as report(answered=…, pause=…) after each try, before the pause
 
 
@@ -30,7 +30,7 @@ class Updates(ABC):
     """Takes updates from Telegram, begins them in their order, and knows which are unfinished."""
 
     first_pause = 0.5  # seconds after a failure; doubled each time, up to twenty times as long
-    patience = 60.0  # seconds for which a rejected token, or another's webhook, may be a passing matter
+    patience = 60.0  # seconds for which a rejected token, or another's webhook, may pass
 
     def __init__(self, bot: Bot, report: Report) -> None:
         self._bot, self._report = bot, report
@@ -63,10 +63,7 @@ class Updates(ABC):
         return len(self.unfinished) >= OVERLOADED
 
     async def finish(self, is_waiting: Callable[[asyncio.Task[None]], bool], seconds: float = 15.0) -> None:
-        """Finish in time every update up to the newest that has begun, and leave the rest to Telegram.
-
-        `is_waiting` tells whether a task only waits for its turn: its update has not begun.
-        """
+        """Finish in time what has begun and all before it; `is_waiting` tells which tasks have not begun."""
         self._open = False
         await asyncio.sleep(0)  # tasks that were just created get as far as waiting for their turn
         tasks = list(self._known.values())
@@ -130,9 +127,10 @@ class Polling(Updates):
     """
 
     ask_again = 0.51  # seconds until an offset is sent again; within 0.5 s one update only is shown
-    still = 2.0  # seconds for which a backlog's first update has to stay the same
+    still = 2.0  # seconds for which a backlog's first update has to stay
     _after: int | None = None  # the offset behind the newest update received
     _sent: int | None = None  # the latest request's offset
+    _answered: int | None = None  # that of the latest request that was answered
     _first: int | None = None  # the first update that the latest answer showed
     _first_since = 0.0
     _alone = False  # no other process is thought to handle the same updates
@@ -142,19 +140,20 @@ class Polling(Updates):
         """Tell Telegram what was handled since the latest request; called once, after `finish`."""
         offset = self._offset()
         sent = offset == self._sent  # and has most likely arrived; then Telegram holds this one
-        with suppress(Exception):  # the next process gets again what is not confirmed
-            await call_raw(self._bot, "getUpdates", {"offset": offset, "limit": 1}, 0.3 if sent else 1.5)
+        if offset != self._answered:
+            with suppress(Exception):  # the next process gets again what is not confirmed
+                await call_raw(self._bot, "getUpdates", {"offset": offset, "limit": 1}, 0.3 if sent else 1.5)
 
     def _offset(self) -> int | None:
         return next(iter(self.unfinished), self._after)
 
     async def _step(self) -> None:
-        """Fetch updates once something can have changed, and begin new ones."""
+        """Fetch updates once something can have changed."""
         if tasks := list(self.unfinished.values()):
             await asyncio.wait(tasks, timeout=0.03)  # each answer shows all of them again
             await asyncio.wait(tasks[:1], timeout=self.ask_again)
         busy = bool(self.unfinished)
-        # How long Telegram may hold the request; not in a problem, so that its end is noticed at once.
+        # For how long the request may be held; in a problem not at all, so that its end is seen.
         hold = 30 if self._alone and not (busy or self.problem) else 0
         batch, fresh = await self._request(hold)
         first = next(iter(batch), None)
@@ -173,9 +172,10 @@ class Polling(Updates):
         """Ask for updates, held up to `hold` seconds; returns them by id, and whether they are fresh."""
         self._sent, sent_at = self._offset(), time.time()
         parameters = {"offset": self._sent, "timeout": hold, "limit": 100, "allowed_updates": ALLOWED_UPDATES}
-        # Raw, since the library's own method fails on a batch for one update that it can't read.
+        # Raw: the library's own method fails on a batch for one update that it can't read.
         answer = await call_raw(self._bot, "getUpdates", parameters, hold + 12.0)
         batch = {raw["update_id"]: raw for raw in answer}
+        self._answered = self._sent
         self._heard()
         held = time.time() - sent_at if hold else 0.0  # a machine's suspension counts
         if hold and not batch and held < 1:  # as a broken proxy answers
@@ -183,7 +183,7 @@ class Polling(Updates):
         return batch, 1 <= held < 60
 
     async def _recover(self, error: Exception) -> None:
-        """Name another poller; remove a webhook, unless it may be a process's that replaces this one."""
+        """Name another poller; remove a webhook that is there at the start, or for too long."""
         self._sent = None
         self._alone = self._alone and not isinstance(error, Conflict)
         if not isinstance(error, Conflict):

@@ -227,7 +227,7 @@ async def test_typing_is_shown_again_and_again_until_the_block_ends(desk: Desk) 
     await asyncio.sleep(0.2)
     assert desk.calls("sendChatAction") == []
     async with typing_action(desk.bot, message, after=0.05, every=0.05):
-        await desk.wait_for(lambda: len(desk.calls("sendChatAction")) >= 5, what="typing, five times")
+        await desk.wait_for(lambda: len(desk.calls("sendChatAction")) >= 5, what="five calls")
     shown = desk.calls("sendChatAction")
     assert shown[0] == {"chat_id": TEAM["id"], "action": "typing", "message_thread_id": 77}
     await asyncio.sleep(0.2)
@@ -239,5 +239,5 @@ async def test_errors_of_typing_do_not_matter(desk: Desk, fault: Json) -> None:
     desk.fault("sendChatAction", times=2, **fault)
     hanging = desk.fault("sendChatAction", hang=True)
     async with asyncio.timeout(10), typing_action(desk.bot, desk.asked(), after=0.01, every=0.01):
-        await desk.wait_for(lambda: hanging.hits, what="a call that hangs, after two that fail")
+        await desk.wait_for(lambda: hanging.hits, what="the third call")
     assert len(desk.calls("sendChatAction")) == 3

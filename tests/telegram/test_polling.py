@@ -66,13 +66,13 @@ class Line:
         await self.wait_for(lambda: self.done == list(texts), what=f"{texts}")
 
     async def hit(self, **fault: Any) -> None:  # noqa: ANN401 - what `TelegramServer.fault` takes
-        """Have the long poll end, and the request after it fail."""
+        """Have the request after the long poll fail."""
         order = self.fault("getUpdates", **fault)
         self.say("wakes the long poll")
         await self.wait_for(lambda: order.hits, what="the fault")
 
     async def another_confirms(self) -> None:
-        """What another process does when it has handled the oldest update."""
+        """As another process that has handled the oldest update."""
         first = self.telegram.pending[0]
         await call_raw(self.bot, "getUpdates", {"offset": first + 1})
         assert first not in self.telegram.pending
@@ -114,7 +114,7 @@ async def test_an_update_is_confirmed_only_once_it_and_all_before_it_were_handle
         line.say("first", "slow", "second")
         await line.wait_for(lambda: len(line.done) == len(pending) == 2, what="the fast ones")
         line.say("third")
-        await line.wait_for(lambda: "third" in line.done, what="one more beside the slow one")
+        await line.wait_for(lambda: "third" in line.done, what="the third")
         since = len(line.asked)
         await line.asks(4)
         asked, oldest = line.asked[since:], next(iter(pending))
@@ -124,7 +124,7 @@ async def test_an_update_is_confirmed_only_once_it_and_all_before_it_were_handle
         assert not line.polling.unfinished
     assert list(line.begun) == ["first", "slow", "second", "third"]
     assert line.asked[0].params["allowed_updates"] == ["message", "edited_message", "callback_query"]
-    # So early that it gets one update only is no request.
+    # No request comes so early that it gets one update only.
     assert {(call.params["offset"], call.params["timeout"]) for call in asked} == {(oldest, 0)}
     assert min(b.at - a.at for a, b in pairwise(asked)) > 0.5
 
@@ -138,7 +138,7 @@ async def test_the_end_of_the_oldest_is_confirmed_at_once(line: Line) -> None:
         line.say("slow", "slower")
         await line.begins("slow", "slower")
         line.held["slow"].set()
-        await line.wait_for(lambda: len(line.telegram.pending) == 1, what="the first one's confirmation")
+        await line.wait_for(lambda: len(line.telegram.pending) == 1, what="one confirmation")
         line.held["slower"].set()
         await line.waits()
 
@@ -234,7 +234,7 @@ async def test_an_outage_is_a_line_at_its_start_and_at_its_end(line: Line, caplo
         await line.wait_for(lambda: line.reports.count((False, 0.5)) >= 2, what="some tries")
         assert line.polling.problem == "Telegram can't be reached"
         await line.telegram.up()
-        await line.wait_for(lambda: line.polling.problem == "", what="the end of the outage")
+        await line.wait_for(lambda: line.polling.problem == "", what="its end")
         assert line.polling.last_contact > before
     assert lines(caplog, "Telegram can't be reached: ") == 1
     assert lines(caplog, "Telegram is back") == 1
@@ -255,7 +255,7 @@ async def test_empty_answers_that_come_at_once_do_not_make_it_spin(line: Line) -
     line.fault("getUpdates", body=b'{"ok":true,"result":[]}', times=None)
     async with line.running():
         await line.asks(6)
-    assert min(b.at - a.at for a, b in pairwise(line.asked[1:])) >= 0.1  # the first is not to be held
+    assert min(b.at - a.at for a, b in pairwise(line.asked[1:])) >= 0.1
 
 
 async def test_a_lasting_rejection_of_the_token_ends_polling(line: Line, caplog: Caplog) -> None:
@@ -337,7 +337,7 @@ async def test_a_long_poll_that_did_not_arrive_has_its_offset_sent_again(line: L
         await line.waits()
         fault = line.fault("getUpdates", drop="before", hang=True)
         line.say("one")
-        await line.wait_for(lambda: fault.hits, what="the long poll that does not arrive")
+        await line.wait_for(lambda: fault.hits, what="the long poll")
         await stopped(running)
         await line.polling.confirm()
         assert line.telegram.pending == []

@@ -117,7 +117,7 @@ async def test_eighty_unfinished_are_an_overload_and_a_thousand_are_known(handle
     ("accepted", "done_before", "finished"),
     [
         ([1, 2, 3], [], [1]),  # 1 has its turn, the others wait for it
-        ([1, 2, 101, 3], [], [1, 2, 101]),  # what waits before the newest that has begun is finished too
+        ([1, 2, 101, 3], [], [1, 2, 101]),  # what waits before the newest begun is finished too
         ([1, 2, 101, 3], [101], [1, 2, 101]),  # one that is finished had begun
         ([], [], []),
     ],

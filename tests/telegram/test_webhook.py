@@ -74,7 +74,7 @@ class Hook:
         await self.wait_for(lambda: self.telegram._webhook and not self.webhook.problem, what="its start")
 
     async def begins(self, times: int = 1) -> None:
-        await self.wait_for(lambda: len(self.handled) >= times, what="handling to begin")
+        await self.wait_for(lambda: len(self.handled) >= times, what="the handling")
 
     async def post(self, update: Json, **changes: Any) -> int:  # noqa: ANN401 - httpx's own arguments
         asked = {"content": json.dumps(update), "headers": HEADERS, **changes}
@@ -176,7 +176,7 @@ async def test_the_port_serves_the_webhook_and_its_health_and_nothing_else(hook:
 async def test_no_more_than_an_update_is_read_and_nothing_of_a_stranger(hook: Hook) -> None:
     async with hook.running():
         await hook.set()
-        with suppress(httpx.TransportError):  # the connection may be closed before the answer is read
+        with suppress(httpx.TransportError):  # it may be closed before the answer is read
             assert await hook.post({}, content=b" " * (MAX_BODY + 1)) == 400
         reader, writer = await asyncio.open_connection("127.0.0.1", hook.port)
         writer.write(b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
@@ -212,7 +212,7 @@ async def test_a_webhook_that_a_poller_removed_is_set_again(hook: Hook) -> None:
     async with hook.running():
         await hook.set()
         hook.fault("getWebhookInfo", status=502)
-        await hook.wait_for(lambda: hook.webhook.problem, what="a look that shows nothing")
+        await hook.wait_for(lambda: hook.webhook.problem, what="a look")
         await hook.set()
         await hook.bot.delete_webhook()
         await hook.set()
