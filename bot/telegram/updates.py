@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query")
 OVERLOADED = 80  # unfinished updates; Telegram shows no more than 100 at a time
 REMEMBERED = 1000  # updates that are handled once, even if they are sent again
-TokenRejected = (EndPointNotFound, InvalidToken)  # what the library raises then
+TokenRejected = (EndPointNotFound, InvalidToken)  # what the library raises
 Report = Callable[..., object]  # called as report(answered=…, pause=…) after each try, before the pause
 
 

@@ -52,7 +52,7 @@ class Line:
 
     async def asks(self, times: int) -> None:
         since = len(self.asked)
-        await self.wait_for(lambda: len(self.asked) >= since + times, what="asking again")
+        await self.wait_for(lambda: len(self.asked) >= since + times, what="asking")
 
     async def begins(self, *texts: str) -> None:
         await self.wait_for(lambda: set(texts) <= self.begun.keys(), what=f"{texts} to begin")
@@ -220,7 +220,7 @@ async def test_one_bad_answer_does_not_end_polling(line: Line, fault: dict[str, 
         await line.waits()
         await line.hit(**fault)
         line.say("after")
-        await line.wait_for(lambda: len(line.done) == 2, what="polling to go on")
+        await line.wait_for(lambda: len(line.done) == 2, what="both")
         assert not running.done()
         await line.waits()
     assert Counter(line.done) == {"wakes the long poll": 1, "after": 1}
@@ -325,7 +325,7 @@ async def test_a_stop_confirms_what_was_handled_since_the_latest_request(line: L
         await stopped(running)
         line.held["one"].set()
         line.held["three"].set()
-        await line.wait_for(lambda: len(line.done) == 2, what="two to finish")
+        await line.wait_for(lambda: len(line.done) == 2, what="two")
         await line.polling.finish(lambda _: False, 0.05)
         await line.polling.confirm()
         assert list(line.polling.unfinished) == line.telegram.pending[:1]
