@@ -24,8 +24,7 @@ from bot.settings.load import ConfigError
 from bot.settings.model import Settings
 from bot.telegram import build_bot
 from bot.telegram.outbox import Outbox
-from bot.telegram.polling import Polling
-from bot.telegram.updates import TokenRejected, Updates
+from bot.telegram.updates import Polling, TokenRejected
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +85,15 @@ class App:
         stack.push_async_callback(self._bot.request.shutdown)  # the bot's own does nothing before `initialize`
         self._store = Store.open(settings.history_target, settings.keep)
         stack.push_async_callback(self._store.close)
-        self._outbox, self._updates = Outbox(self._bot, CONCURRENCY), Updates(self._bot)
+        self._outbox = Outbox(self._bot, CONCURRENCY)
         self._admins = Admins(settings, self._outbox, self._store)
+        if settings.webhook:
+            from bot.telegram.webhook import Webhook  # noqa: PLC0415 - polling needs no tornado
+
+            self._updates: Webhook | Polling = Webhook(self._bot, self._health.report, settings.webhook)
+            self._updates.listen()
+        else:
+            self._updates = Polling(self._bot, self._health.report)
         self._observers: list[Callable[[Attempt], None]] = [self._remember]
         self._queue = PinQueue(
             RyzeClient(http, settings.ryze.base_url, settings.ryze.timeout),
@@ -95,16 +101,8 @@ class App:
             overloaded=self._updates.overloaded,
             patience=WEBHOOK_PATIENCE if settings.webhook else None,
         )
-        if settings.webhook:
-            from bot.telegram.webhook import Webhook  # noqa: PLC0415 - polling needs no tornado
-
-            self._source: Webhook | Polling = Webhook(self._bot, self._updates, self._health.report, settings.webhook)
-            self._source.listen()
-        else:
-            self._source = Polling(self._bot, self._updates, self._health.report)
-        router = Router(settings, self._queue, self._store, self._outbox, self._admins)
-        router.answered = self._serve_metrics(stack)
-        self._updates.begin(router.handle)
+        self._router = Router(settings, self._queue, self._store, self._outbox, self._admins)
+        self._router.answered = self._serve_metrics(stack)
 
     def _serve_metrics(self, stack: AsyncExitStack) -> Callable[[float], None]:
         """Serve the metrics if they have a port; give what is called with each answer's seconds."""
@@ -117,15 +115,16 @@ class App:
             rate_limit_left=lambda instance: self._queue.rate_limit(instance.token).available,
             waiting=lambda instance: self._queue.waiting_in(instance.name),
             unfinished=lambda: len(self._updates.unfinished),
-            silence=lambda: asyncio.get_running_loop().time() - self._source.last_contact,
+            silence=lambda: time.monotonic() - self._updates.last_contact,
         )
         self._observers.append(metrics.observe)
-        stack.callback(serve(metrics, lambda: self._source.problem, *self._settings.metrics).stop)
+        stack.callback(serve(metrics, lambda: self._updates.problem, *self._settings.metrics).stop)
         return metrics.answered
 
     async def _until_stopped(self) -> None:
-        """Handle updates until a signal comes, then finish what has begun; raises as `Source.run`."""
-        tasks = [asyncio.create_task(work) for work in (self._source.run(), self._stopping.wait(), self._introduce())]
+        """Handle updates until a signal comes, then finish what has begun; raises as `Updates.run`."""
+        run = self._updates.run(self._router.handle)
+        tasks = [asyncio.create_task(work) for work in (run, self._stopping.wait(), self._introduce())]
         await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
         self._health.stopping(STOPPING)
         for task in tasks:
@@ -133,13 +132,13 @@ class App:
         with suppress(asyncio.CancelledError):
             await tasks[0]
         log.info("%s: what has begun is finished first", "reloading" if self.reloading else "stopping")
-        self._source.problem = "stopping"
+        self._updates.problem = "stopping"
         await self._updates.finish(self._queue.waiting.__contains__)
-        await self._source.confirm()
+        await self._updates.confirm()
         log.info("stopped")
 
     async def _introduce(self) -> None:
-        await self._source.ready.wait()
+        await self._updates.ready.wait()
         settings = self._settings
         counts = self._bot.username, len(settings.operators), len(settings.instances), settings.source
         log.info("@%s: %d operators, %d instances, configuration from %s", *counts)

@@ -20,8 +20,7 @@ from bot.conversation.commands import VERBS, Ask, Wanted, is_pinned, or_nothing,
 from bot.memory.store import Store
 from bot.ryze.queue import LATE, PinQueue
 from bot.settings.model import Operator, Settings
-from bot.telegram.outbox import Answer, Outbox
-from bot.telegram.typing_action import typing_action
+from bot.telegram.outbox import Answer, Outbox, typing_action
 
 log = logging.getLogger(__name__)
 

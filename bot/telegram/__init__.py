@@ -9,14 +9,13 @@ from telegram.request import BaseRequest, HTTPXRequest, RequestData
 
 from bot import http_client
 
-os.environ["PTB_TIMEDELTA"] = "true"  # without it python-telegram-bot warns of every flood control answer
+os.environ["PTB_TIMEDELTA"] = "true"  # else the library warns of every flood control answer
 
 READ_TIMEOUT = 10.0  # seconds
-_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 def build_bot(token: str, api_url: str) -> Bot:
-    """Build the Bot API's client inside the event loop, not initialized; raises as `http_client.build`."""
+    """Build the Bot API's client, not initialized, in the event loop; raises as `http_client.build`."""
     request: BaseRequest
     if http_client.uses_proxy():
         request = HTTPXRequest(read_timeout=READ_TIMEOUT, httpx_kwargs=http_client.httpx_options())
@@ -26,10 +25,7 @@ def build_bot(token: str, api_url: str) -> Bot:
 
 
 class _AiohttpRequest(BaseRequest):
-    """Makes the library's calls over aiohttp, in half of HTTPXRequest's CPU time; the read timeout is for all.
-
-    The base class makes NetworkError of what aiohttp raises.
-    """
+    """Calls over aiohttp, in half of HTTPXRequest's CPU time; what it raises becomes NetworkError."""
 
     read_timeout = READ_TIMEOUT
 
@@ -37,29 +33,22 @@ class _AiohttpRequest(BaseRequest):
         self._session = session
 
     async def initialize(self) -> None:
-        """Do nothing: the session is open."""
+        pass  # the session is open
 
     async def shutdown(self) -> None:
-        """Close the connections."""
         await self._session.close()
 
     async def do_request(
-        self,
-        url: str,
-        method: str,
-        request_data: RequestData | None = None,
-        read_timeout: object = BaseRequest.DEFAULT_NONE,
-        *_: object,
-        **__: object,
+        self, url: str, method: str, request_data: RequestData | None = None, *_: object, **timeouts: object
     ) -> tuple[int, bytes]:
-        """Make a call and return the answer's status and body."""
-        limit = read_timeout if isinstance(read_timeout, float) else READ_TIMEOUT
+        limit = timeouts["read_timeout"]
+        seconds = limit if isinstance(limit, float) else READ_TIMEOUT  # for all of the call
         async with self._session.request(
             method,
             url,
             data=urlencode(request_data.json_parameters, errors="replace").encode() if request_data else None,
-            headers=_FORM,
-            timeout=ClientTimeout(limit, connect=http_client.CONNECT_TIMEOUT),
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            timeout=ClientTimeout(seconds, connect=http_client.CONNECT_TIMEOUT),
             allow_redirects=False,
         ) as response:
             return response.status, await response.read()

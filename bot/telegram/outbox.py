@@ -1,25 +1,27 @@
-"""Answers: in order within a chat, sent again while a refusal may pass, sent another way where it will not."""
+"""Answers: in order within a chat, sent again while a refusal may pass, else sent another way."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from weakref import WeakValueDictionary
 
 from telegram import Bot, MaybeInaccessibleMessage, Message
+from telegram.constants import ChatAction
 from telegram.error import BadRequest, ChatMigrated, Forbidden, TelegramError
 
 log = logging.getLogger(__name__)
 
-MAX_PAUSE = 10.0  # seconds between two tries, where Telegram does not say how long
+REFUSALS = (BadRequest, Forbidden, ChatMigrated)  # for good: the same call would be refused again
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A button below an answer: pressed, it sends `data` (at most 64 bytes) to the bot or copies the text `copy`."""
+    """A button below an answer: it sends `data` (at most 64 bytes) to the bot, or copies a text."""
 
     label: str
     data: str | None
@@ -28,7 +30,7 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer in Telegram's HTML, with one button a row; a `silent` one makes no sound in a group."""
+    """An answer in Telegram's HTML, a button a row; a `silent` one makes no sound in a group."""
 
     text: str
     buttons: tuple[Button, ...] = ()
@@ -44,7 +46,7 @@ class Outbox:
         self._chats: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def reply(self, message: MaybeInaccessibleMessage, answer: Answer, person: int) -> None:
-        """Reply to a message; where that fails, answer `person` (a Telegram id) in private, or log one line."""
+        """Reply to a message; where that fails, write to `person` (an id) in private, or log one line."""
         await self._deliver(answer, _reply_to(message, answer), {"chat_id": person})
 
     async def edit(self, message: MaybeInaccessibleMessage, answer: Answer, person: int) -> None:
@@ -53,28 +55,25 @@ class Outbox:
         await self._deliver(answer, own, _reply_to(message, answer), {"chat_id": person})
 
     async def send(self, person: int, answer: Answer) -> None:
-        """Send a person a message that answers none of theirs; raises TelegramError if it can't be delivered."""
+        """Send a person a message that answers none of theirs; raises TelegramError."""
         async with self._chats.setdefault(person, asyncio.Lock()):
             await self._call(answer, {"chat_id": person})
 
     async def with_retries(self, call: Callable[[], Awaitable[object]], patience: float = 300.0) -> None:
-        """Call Telegram until it works; raises TelegramError if that can't, or does not for `patience` seconds."""
+        """Call Telegram until it works; raises TelegramError if it can't, or not in `patience` seconds."""
         clock = asyncio.get_running_loop().time
         until, pause = clock() + patience, 0.5
         while True:
             try:
                 async with self._slots:
                     await call()
-            except (BadRequest, Forbidden, ChatMigrated):
-                raise
             except TelegramError as error:
                 wait = max(pause, seconds(error))
-                if clock() + wait > until:
+                if isinstance(error, REFUSALS) or clock() + wait > until:
                     raise
-                log.debug("Telegram is called again in %.1f s: %s", wait, reason(error))
             else:
                 return
-            pause = min(2 * pause, MAX_PAUSE)
+            pause = min(2 * pause, 10.0)
             await asyncio.sleep(wait)
 
     async def _deliver(self, answer: Answer, *targets: Json) -> None:
@@ -86,7 +85,7 @@ class Outbox:
             log.warning("an answer in chat %s could not be delivered: %s", chat, reason(error))
 
     async def _call(self, answer: Answer, target: Json, *others: Json) -> None:
-        """Send or edit with a target's parameters, or with those of the others where that is refused for good."""
+        """Send or edit with a target's parameters, or with the others' where that is refused."""
         method = "editMessageText" if "message_id" in target else "sendMessage"
         keyboard = [[_button(button)] for button in answer.buttons]
         parameters = {
@@ -98,41 +97,57 @@ class Outbox:
         }
         try:
             await self.with_retries(lambda: call_raw(self._bot, method, parameters))
-        except ChatMigrated as moved:
-            await self._call(answer, target | {"chat_id": moved.new_chat_id}, *others)
-        except (BadRequest, Forbidden) as refusal:
-            if "not modified" in refusal.message.lower():
-                return
+        except REFUSALS as refusal:
             if not others:
                 raise
-            await self._call(answer, *others)
+            if "not modified" not in refusal.message.lower():
+                await self._call(answer, *others)
 
 
 async def call_raw(bot: Bot, method: str, parameters: Json, read_timeout: float = 10.0) -> Any:  # noqa: ANN401 - as it came
-    """Call a method of the Bot API for its result as it came: to build the library's objects takes as long as the call.
-
-    Raises TelegramError; a parameter that is None is not sent.
-    """
+    """Call a method without the library's objects, which cost as much; None is not sent."""
     try:
-        # The library drops the underscore; without it, each call would warn that `Bot` has a method of this name.
+        # The library drops the underscore, without which it would warn of its own methods.
         return await bot.do_api_request(f"{method}_", parameters, read_timeout=read_timeout)
     except (AttributeError, KeyError, TypeError) as error:
         raise TelegramError(f"not the Bot API's answer: {error!r}") from error
 
 
+@asynccontextmanager
+async def typing_action(
+    bot: Bot, message: MaybeInaccessibleMessage, *, after: float = 0.5, every: float = 4.5
+) -> AsyncIterator[None]:
+    """Show “typing…” (for five seconds) `after` so many seconds, then `every` so many until left."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def show() -> None:
+        while True:
+            with suppress(Exception):  # only the answer matters
+                await bot.send_chat_action(message.chat.id, ChatAction.TYPING, topic_of(message))
+            await asyncio.sleep(every)
+
+    timer = asyncio.get_running_loop().call_later(after, lambda: tasks.append(asyncio.create_task(show())))
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for task in tasks:
+            task.cancel()
+
+
 def topic_of(message: MaybeInaccessibleMessage) -> int | None:
-    """Return the id of the forum topic that a message is in; a thread of replies elsewhere is no topic."""
+    """Return the id of a message's forum topic; a thread of replies is none."""
     return message.message_thread_id if isinstance(message, Message) and message.is_topic_message else None
 
 
 def seconds(error: Exception) -> float:
-    """Return for how long Telegram asks not to be called, if this is flood control; else 0."""
+    """Return for how long Telegram asks not to be called, by flood control; else 0."""
     pause = getattr(error, "retry_after", None)  # as it came if it is no number
     return pause.total_seconds() if isinstance(pause, timedelta) else 0.0
 
 
 def reason(error: Exception) -> str:
-    """Say for the log what went wrong; python-telegram-bot's own words for a refused connection hide it."""
+    """Say for the log what went wrong, as the library's own words often do not."""
     cause = error.__cause__ if isinstance(error, TelegramError) else None
     shown = error if cause is None or isinstance(cause, TelegramError) else cause
     return (str(shown) or type(shown).__name__)[:200]

@@ -1,155 +1,198 @@
-"""What long polling and the webhook share: each update is handled once, then confirmed, whatever Telegram answers.
+"""Updates: each is handled once and then confirmed, whatever Telegram answers.
 
-Telegram is the durable queue: it keeps an update until it is confirmed, and sends again what a process leaves undone.
+Telegram is the durable queue: it keeps an update until then, and sends again what a process leaves.
 """
 
 import asyncio
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 from telegram import Bot, Update
-from telegram.error import EndPointNotFound, InvalidToken
+from telegram.error import Conflict, EndPointNotFound, InvalidToken
 
-from bot.telegram.outbox import MAX_PAUSE, reason, seconds
+from bot.telegram.outbox import call_raw, reason, seconds
 
 log = logging.getLogger(__name__)
 
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query")
-STARTING = "starting"
 OVERLOADED = 80  # unfinished updates; Telegram shows no more than 100 at a time
-Report = Callable[..., object]  # called as report(answered=…, pause=…) after each try; the next begins after the pause
+REMEMBERED = 1000  # updates that are handled once, even if they are sent again
+TokenRejected = (EndPointNotFound, InvalidToken)  # what the library raises
+Report = Callable[..., object]  # called as report(answered=…, pause=…) after each try, before the pause
 
 
-class TokenRejected(Exception):
-    """Telegram does not accept the bot's token."""
+class Updates(ABC):
+    """Takes updates from Telegram, begins them in their order, and knows which are unfinished."""
 
+    first_pause = 0.5  # seconds after a failure; doubled each time, up to twenty times as long
+    patience = 60.0  # seconds for which a rejected token, or another's webhook, may pass
 
-class Updates:
-    """Starts to handle updates in the order in which they are accepted, and knows which are unfinished."""
+    def __init__(self, bot: Bot, report: Report) -> None:
+        self._bot, self._report = bot, report
+        self.ready = asyncio.Event()  # set once Telegram gives updates
+        self.problem = "starting"  # why no update may come, or ""
+        self.last_contact = self._problem_since = time.monotonic()  # when Telegram was last heard
+        self._open = False  # once the bot knows who it is, until `finish`
+        # By id, in the order of arrival; after a quiet week the ids go on anywhere.
+        self._known: dict[int, asyncio.Task[None]] = {}
+        self.unfinished: dict[int, asyncio.Task[None]] = {}  # with those that a stop has cancelled
 
-    def __init__(self, bot: Bot) -> None:
-        self._bot = bot
-        self.open = False  # once the bot knows who it is, until `finish`
-        # By id, in the order of arrival. Ids are only compared for equality: after a quiet week they continue anywhere.
-        self.known: dict[int, asyncio.Task[None]] = {}
-
-    def begin(self, handle: Callable[[Update, bool], Awaitable[None]]) -> None:
-        """Set what handles an update; an exception that it raises is logged, and the update counts as handled."""
-        self._handle = handle
-
-    @property
-    def unfinished(self) -> dict[int, asyncio.Task[None]]:
-        """The updates that are being handled, by id, oldest first; with those whose handling a stop has cancelled."""
-        return {update_id: task for update_id, task in self.known.items() if not task.done() or task.cancelled()}
+    async def run(self, handle: Callable[[Update, bool], Awaitable[None]]) -> None:
+        """Have updates handled until cancelled; raises TokenRejected, and nothing that `handle` raises."""
+        self._handle, pause = handle, self.first_pause
+        while True:
+            try:
+                await self._bot.initialize()  # learns who the bot is, the first time
+                self._open = True
+                await self._step()
+                pause = self.first_pause
+            except Exception as error:  # noqa: BLE001 - a broken answer makes the library raise anything
+                await self._recover(error)
+                wait = max(pause, seconds(error))
+                self._report(answered=False, pause=wait)
+                await asyncio.sleep(wait)
+                pause = min(2 * pause, 20 * self.first_pause)
 
     def overloaded(self) -> bool:
         """Whether so many updates are unfinished that Telegram could soon show no further one."""
-        return len(self.known) >= OVERLOADED and len(self.unfinished) >= OVERLOADED
-
-    def accept(self, raw: dict[str, Any], *, fresh: bool = False) -> asyncio.Task[None]:
-        """Start to handle an update as Telegram sent it, unless it is known; the task is cancelled by a stop only.
-
-        `fresh` says that it was certainly sent less than a minute ago, whatever this machine's clock shows.
-        """
-        update_id: int = raw["update_id"]
-        if update_id not in self.known:
-            self.known[update_id] = asyncio.create_task(self._run(raw, fresh=fresh))
-        return self.known[update_id]
+        return len(self.unfinished) >= OVERLOADED
 
     async def finish(self, is_waiting: Callable[[asyncio.Task[None]], bool], seconds: float = 15.0) -> None:
-        """Finish every update up to the newest that has begun, within so many seconds; leave the rest to Telegram.
-
-        `is_waiting` tells whether a task only waits for its turn, so that its update has not begun.
-        """
-        self.open = False
+        """Finish in time what has begun and all before it; `is_waiting` tells which tasks have not begun."""
+        self._open = False
         await asyncio.sleep(0)  # tasks that were just created get as far as waiting for their turn
-        tasks = list(self.known.values())
+        tasks = list(self._known.values())
         for task in takewhile(is_waiting, reversed(tasks)):
             task.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):  # then what still runs is cancelled
                 await asyncio.gather(*tasks, return_exceptions=True)
 
+    @abstractmethod
+    async def _step(self) -> None:
+        """Do what is next to get updates."""
+
+    def _accept(self, raw: dict[str, Any], *, fresh: bool = False) -> asyncio.Task[None]:
+        """Begin an update unless it is known; a `fresh` one was certainly sent within a minute."""
+        update_id: int = raw["update_id"]
+        if update_id not in self._known:
+            task = asyncio.create_task(self._run(raw, fresh=fresh))
+            self._known[update_id] = self.unfinished[update_id] = task
+            if len(self._known) > REMEMBERED:
+                del self._known[next(iter(self._known))]
+        return self._known[update_id]
+
     async def _run(self, raw: dict[str, Any], *, fresh: bool) -> None:
         try:
             await self._handle(Update.de_json(raw, self._bot), fresh)
         except BaseException as error:
             task = asyncio.current_task()
-            if task and task.cancelling():  # whatever became of the cancellation, Telegram sends the update again
+            if task and task.cancelling():  # Telegram sends the update again
                 raise asyncio.CancelledError from error
             log.exception("update %d failed and is skipped", raw["update_id"])
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Periods in seconds."""
-
-    long_poll: int = 30  # for which Telegram holds a request while there is no update
-    answer: float = 12.0  # more until an answer is given up
-    ask_again: float = 0.51  # between requests with the same offset; one within 0.5 s is given one update only
-    still: float = 2.0  # for which the first update of a backlog has to stay the same before the backlog is begun
-    check: float = 30.0  # between looks at the webhook
-    first_pause: float = 0.5  # after a failure; doubled each time
-    longest_pause: float = MAX_PAUSE
-    patience: float = 60.0  # for which a rejected token, or a webhook of another process, may be a passing matter
-
-
-class Source(ABC):
-    """Where updates come from."""
-
-    def __init__(self, bot: Bot, updates: Updates, report: Report) -> None:
-        self._bot, self._updates, self._report = bot, updates, report
-        self._clock = asyncio.get_running_loop().time
-        self.ready = asyncio.Event()  # set once Telegram gives updates
-        self.problem = STARTING  # why no update may come, or ""
-        self.last_contact = self._problem_since = self._clock()  # when Telegram was last heard
-
-    async def run(self, timings: Timings | None = None) -> None:
-        """Take updates until cancelled; raises TokenRejected for a token that is rejected at once, or for a minute."""
-        self._timings = timings or Timings()
-        pause = self._timings.first_pause
-        while True:
-            try:
-                await self._bot.initialize()  # learns who the bot is, the first time
-                self._updates.open = True
-                await self._step()
-            except Exception as error:  # noqa: BLE001 - a broken answer makes the library raise anything; the bot goes on
-                await self._recover(error)
-                wait = max(pause, seconds(error))
-                self._report(answered=False, pause=wait)
-                await asyncio.sleep(wait)
-                pause = min(2 * pause, self._timings.longest_pause)
-            else:
-                pause = self._timings.first_pause
-
-    @abstractmethod
-    async def _step(self) -> None:
-        """Do what is next to get updates."""
+        self.unfinished.pop(raw["update_id"], None)
 
     async def _recover(self, error: Exception) -> None:
-        """Log what is new about this error, or raise one that ends the bot."""
-        log.debug("Telegram: %r", error)
-        if not isinstance(error, InvalidToken | EndPointNotFound):
+        """Log what is new about this error, or raise it if it ends the bot."""
+        if not isinstance(error, TokenRejected):
             self._lasts("Telegram can't be reached", reason(error))
-        elif self._lasts("Telegram rejects the bot's token") or not self.ready.is_set():
-            raise TokenRejected from error
+        elif self._lasts("Telegram rejects the bot's token"):
+            raise error
 
     def _heard(self) -> None:
         self._report(answered=True)
-        self.last_contact = self._clock()
-        if self.problem not in ("", STARTING):
+        self.last_contact = time.monotonic()
+        if self.problem not in ("", "starting"):
             log.warning("Telegram is back: updates can be fetched again")
         self.problem = ""
         self.ready.set()
 
     def _lasts(self, problem: str, details: str = "") -> bool:
-        """Note a problem, and tell whether it has lasted longer than it may."""
+        """Note a problem, and tell whether it is no passing matter: at the start, or for too long."""
         if problem != self.problem:
-            self.problem, self._problem_since = problem, self._clock()
+            self.problem, self._problem_since = problem, time.monotonic()
             log.warning("%s", f"{problem}: {details}" if details else problem)
-        return self._clock() - self._problem_since > self._timings.patience
+        return not self.ready.is_set() or time.monotonic() - self._problem_since > self.patience
+
+
+class Polling(Updates):
+    """Fetches updates by long polling (tdlib/telegram-bot-api, `Client::process_get_updates_query`).
+
+    A request's offset is the oldest unfinished update: what is before it is confirmed, the rest shown again.
+    """
+
+    ask_again = 0.51  # seconds until an offset is sent again; within 0.5 s one update only is shown
+    still = 2.0  # seconds for which a backlog's first update has to stay
+    _after: int | None = None  # the offset behind the newest update received
+    _sent: int | None = None  # the latest request's offset
+    _answered: int | None = None  # that of the latest request that was answered
+    _first: int | None = None  # the first update that the latest answer showed
+    _first_since = 0.0
+    _alone = False  # no other process is thought to handle the same updates
+    _rival_named = False
+
+    async def confirm(self) -> None:
+        """Tell Telegram what was handled since the latest request; called once, after `finish`."""
+        offset = self._offset()
+        sent = offset == self._sent  # and has most likely arrived; then Telegram holds this one
+        if offset != self._answered:
+            with suppress(Exception):  # the next process gets again what is not confirmed
+                await call_raw(self._bot, "getUpdates", {"offset": offset, "limit": 1}, 0.3 if sent else 1.5)
+
+    def _offset(self) -> int | None:
+        return next(iter(self.unfinished), self._after)
+
+    async def _step(self) -> None:
+        """Fetch updates once something can have changed."""
+        if tasks := list(self.unfinished.values()):
+            await asyncio.wait(tasks, timeout=0.03)  # each answer shows all of them again
+            await asyncio.wait(tasks[:1], timeout=self.ask_again)
+        busy = bool(self.unfinished)
+        # For how long the request may be held; in a problem not at all, so that its end is seen.
+        hold = 30 if self._alone and not (busy or self.problem) else 0
+        batch, fresh = await self._request(hold)
+        first = next(iter(batch), None)
+        if first != self._first:
+            self._first, self._first_since = first, time.monotonic()
+        if batch and not (busy or self._alone) and time.monotonic() < self._first_since + self.still:
+            await asyncio.sleep(self.ask_again)  # another process may be finishing some
+            return
+        self._alone = True
+        for update_id, raw in batch.items():
+            if update_id not in self._known:
+                self._after = update_id + 1
+                self._accept(raw, fresh=fresh)
+
+    async def _request(self, hold: int) -> tuple[dict[int, Any], bool]:
+        """Ask for updates, held up to `hold` seconds; returns them by id, and whether they are fresh."""
+        self._sent, sent_at = self._offset(), time.time()
+        parameters = {"offset": self._sent, "timeout": hold, "limit": 100, "allowed_updates": ALLOWED_UPDATES}
+        # Raw: the library's own method fails on a batch for one update that it can't read.
+        answer = await call_raw(self._bot, "getUpdates", parameters, hold + 12.0)
+        batch = {raw["update_id"]: raw for raw in answer}
+        self._answered = self._sent
+        self._heard()
+        held = time.time() - sent_at if hold else 0.0  # a machine's suspension counts
+        if hold and not batch and held < 1:  # as a broken proxy answers
+            await asyncio.sleep(0.1)
+        return batch, 1 <= held < 60
+
+    async def _recover(self, error: Exception) -> None:
+        """Name another poller; remove a webhook that is there at the start, or for too long."""
+        self._sent = None
+        self._alone = self._alone and not isinstance(error, Conflict)
+        if not isinstance(error, Conflict):
+            await super()._recover(error)
+        elif "webhook" in error.message.lower():
+            if self._lasts("a webhook is set, with which another process gets the updates"):
+                log.warning("the webhook is removed; pending updates are kept")
+                with suppress(Exception):  # tried again at the next conflict
+                    await self._bot.delete_webhook(drop_pending_updates=False)
+        elif not self._rival_named:  # no `problem`: two pollers end each other's requests in turn
+            self._rival_named = True
+            log.warning("another process is polling with the same token: end it")

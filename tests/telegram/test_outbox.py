@@ -1,4 +1,4 @@
-"""Delivery: what Telegram refuses for the moment is sent again; what it refuses for good goes another way."""
+"""Answers: refused for the moment, they are sent again; refused for good, they go another way."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ import pytest
 from telegram import Bot, InaccessibleMessage, Message
 from telegram.error import Forbidden, NetworkError, TelegramError
 
-from bot.telegram.outbox import Answer, Button, Outbox, call_raw, reason, topic_of
+from bot.telegram.outbox import Answer, Button, Outbox, call_raw, reason, topic_of, typing_action
 from tests.sandbox.server import Json
 from tests.sandbox.telegram import TelegramServer
 from tests.telegram.conftest import ANA
@@ -26,6 +26,7 @@ class Desk:
 
     def __init__(self, telegram: TelegramServer, bot: Bot) -> None:
         self.telegram, self.bot, self.outbox = telegram, bot, Outbox(bot, 4)
+        self.wait_for, self.fault = telegram.wait_for, telegram.fault
 
     def read(self, raw: Json) -> Message:
         message = Message.de_json(raw, self.bot)
@@ -49,20 +50,15 @@ async def desk(telegram: TelegramServer, bot: Bot) -> Desk:
     return Desk(telegram, bot)
 
 
-def lost(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.message for record in caplog.records if "could not be delivered" in record.message]
-
-
 # Content
 
 
-async def test_an_answer_is_a_reply_with_a_button_a_row_that_sends_data_or_copies(desk: Desk) -> None:
+async def test_an_answer_is_a_reply_with_a_button_a_row(desk: Desk) -> None:
     buttons = (Button("Unpin", "u:sales:55"), Button("Copy", None, copy="telegram_id: 1"))
     message = desk.asked()
     await desk.outbox.reply(message, Answer(PINNED.text, buttons), ANA)
     (shown,) = desk.telegram.sent(ANA)
-    assert shown["text"] == TEXT
-    assert shown["reply_to_message"]["message_id"] == message.message_id
+    assert (shown["text"], shown["reply_to_message"]["message_id"]) == (TEXT, message.message_id)
     assert shown["reply_markup"]["inline_keyboard"] == [
         [{"text": "Unpin", "callback_data": "u:sales:55"}],
         [{"text": "Copy", "copy_text": {"text": "telegram_id: 1"}}],
@@ -90,52 +86,37 @@ async def test_only_a_forum_topic_is_a_topic(desk: Desk) -> None:
 
 PASSING: list[Json] = [
     {"status": 429, "retry_after": 1},
-    {"status": 502, "body": b"<html><h1>502 Bad Gateway</h1></html>"},
     {"status": 503, "body": b"[]"},
-    {"status": 200, "body": b"<html>Welcome to our hotel</html>"},
-    {"status": 200, "body": b"{}"},
-    {"drop": "before", "times": 2},
-    {"drop": "mid"},
+    *({"body": body} for body in (b"<html>Welcome to our hotel</html>", b"{}")),
+    *({"drop": moment} for moment in ("before", "mid")),
 ]
 
 
 @pytest.mark.parametrize("fault", PASSING)
-async def test_an_answer_refused_for_the_moment_is_sent_again_while_others_get_theirs(desk: Desk, fault: Json) -> None:
-    spoilt = desk.telegram.fault("sendMessage", when=lambda params: params["chat_id"] == ANA, **fault)
+async def test_an_answer_is_sent_again_while_others_get_theirs(desk: Desk, fault: Json) -> None:
+    spoilt = desk.fault("sendMessage", when=lambda params: params["chat_id"] == ANA, **fault)
     first = asyncio.create_task(desk.outbox.reply(desk.asked(), PINNED, ANA))
-    await desk.telegram.wait_for(lambda: spoilt.hits, what="the first try")
+    await desk.wait_for(lambda: spoilt.hits, what="the first try")
     await desk.outbox.reply(desk.asked(user=BIA), PINNED, BIA)
     assert len(desk.telegram.sent(BIA)) == 1
     await first
     assert {shown["text"] for shown in desk.telegram.sent(ANA)} == {TEXT}
 
 
-async def test_answers_keep_their_order_in_a_chat_even_if_the_first_must_wait(desk: Desk) -> None:
-    desk.telegram.fault("sendMessage", status=429, retry_after=1)
+async def test_answers_keep_their_order_in_a_chat(desk: Desk) -> None:
+    desk.fault("sendMessage", status=429, retry_after=1)
     message = desk.asked()
-    await asyncio.gather(*(desk.outbox.reply(message, Answer(text), ANA) for text in ("one", "two", "three")))
-    assert [shown["text"] for shown in desk.telegram.sent(ANA)] == ["one", "two", "three"]
+    await asyncio.gather(*(desk.outbox.reply(message, Answer(text), ANA) for text in "123"))
+    assert [shown["text"] for shown in desk.telegram.sent(ANA)] == ["1", "2", "3"]
 
 
 async def test_no_more_calls_than_allowed_are_made_at_once(desk: Desk) -> None:
-    hang = desk.telegram.fault("sendMessage", hang=True, times=None)
+    hang = desk.fault("sendMessage", hang=True, times=None)
     replies = [asyncio.create_task(desk.outbox.reply(desk.asked(user=n), PINNED, n)) for n in range(500, 506)]
-    await desk.telegram.wait_for(lambda: hang.hits == 4, what="four calls")
+    await desk.wait_for(lambda: hang.hits == 4, what="four calls")
     hang.stop()
     await asyncio.gather(*replies)
     assert len(desk.telegram.sent()) == 6
-
-
-async def test_an_answer_that_would_have_to_wait_too_long_is_one_line_in_the_log(
-    desk: Desk, caplog: pytest.LogCaptureFixture
-) -> None:
-    own = await desk.own(TEAM)
-    for method in ("sendMessage", "editMessageText"):
-        desk.telegram.fault(method, status=429, retry_after=400)
-    await desk.outbox.reply(desk.asked(), PINNED, ANA)
-    await desk.outbox.edit(own, PINNED, ANA)
-    assert len(lost(caplog)) == 2
-    assert len(desk.telegram.sent()) == 1
 
 
 async def test_a_call_is_repeated_with_growing_pauses_until_patience_ends(desk: Desk) -> None:
@@ -163,37 +144,35 @@ async def test_a_deleted_command_is_answered_unquoted_in_its_topic(desk: Desk) -
     assert "reply_to_message" not in shown
 
 
-async def test_a_group_that_became_a_supergroup_is_answered_there(desk: Desk) -> None:
-    own, message = await desk.own(SMALL), desk.asked(SMALL)
-    moved = desk.telegram.migrate(SMALL["id"])
+@pytest.mark.parametrize("refusal", [{"status": 400, "description": "CHAT_WRITE_FORBIDDEN"}, {"status": 403}, {}])
+async def test_where_the_bot_can_not_write_it_answers_in_private(desk: Desk, refusal: Json) -> None:
+    message = desk.asked(SMALL)
+    if refusal:
+        desk.fault("sendMessage", when=lambda params: params["chat_id"] == SMALL["id"], **refusal)
+    else:
+        desk.telegram.migrate(SMALL["id"])
     await desk.outbox.reply(message, PINNED, ANA)
-    await desk.outbox.edit(own, PINNED, ANA)
-    assert [shown["text"] for shown in desk.telegram.sent(moved)] == [TEXT, TEXT]
-
-
-@pytest.mark.parametrize("refusal", [{"status": 400, "description": "CHAT_WRITE_FORBIDDEN"}, {"status": 403}])
-async def test_where_the_bot_can_write_no_more_the_answer_comes_in_private(desk: Desk, refusal: Json) -> None:
-    desk.telegram.fault("sendMessage", when=lambda params: params["chat_id"] == TEAM["id"], times=None, **refusal)
-    await desk.outbox.reply(desk.asked(TEAM, **TOPIC), PINNED, ANA)
     (shown,) = desk.telegram.sent()
     assert (shown["chat"]["id"], shown["text"]) == (ANA, TEXT)
 
 
-async def test_who_can_be_answered_nowhere_costs_one_line(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_lost_answer_is_one_line_in_the_log(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    own = await desk.own(TEAM)
+    desk.fault("editMessageText", status=429, retry_after=400)
+    await desk.outbox.edit(own, PINNED, ANA)
     desk.telegram.blocked.add(ANA)
-    await desk.outbox.reply(desk.asked(), PINNED, ANA)
     desk.telegram.closed_topics.add((TEAM["id"], 77))
     await desk.outbox.reply(desk.asked(TEAM, **TOPIC), PINNED, ANA)
-    assert [line.partition(" could")[0] for line in lost(caplog)] == [
-        f"an answer in chat {chat}" for chat in (ANA, TEAM["id"])
-    ]
+    await desk.outbox.reply(desk.asked(), PINNED, ANA)
+    lost = [record.message.partition(" could not be delivered")[0] for record in caplog.records]
+    assert lost == [f"an answer in chat {chat}" for chat in (TEAM["id"], TEAM["id"], ANA)]
     with pytest.raises(Forbidden):
         await desk.outbox.send(ANA, PINNED)
 
 
 async def test_an_edit_replaces_and_one_that_changes_nothing_is_fine(desk: Desk) -> None:
     own = await desk.own(TEAM)
-    desk.telegram.fault("editMessageText", status=500)
+    desk.fault("editMessageText", status=500)
     for _ in range(2):
         await desk.outbox.edit(own, PINNED, ANA)
     assert [shown["text"] for shown in desk.telegram.sent()] == [TEXT]
@@ -202,7 +181,7 @@ async def test_an_edit_replaces_and_one_that_changes_nothing_is_fine(desk: Desk)
 
 async def test_an_edit_refused_for_good_is_sent_as_a_reply_in_the_same_topic(desk: Desk) -> None:
     own = await desk.own(TEAM, **TOPIC)
-    desk.telegram.fault("editMessageText", status=400, description="Bad Request: message can't be edited")
+    desk.fault("editMessageText", status=400, description="Bad Request: message can't be edited")
     await desk.outbox.edit(own, PINNED, ANA)
     question, shown = desk.telegram.sent()
     assert (shown["text"], shown["message_thread_id"]) == (TEXT, 77)
@@ -212,7 +191,7 @@ async def test_an_edit_refused_for_good_is_sent_as_a_reply_in_the_same_topic(des
 # Raw calls
 
 
-async def test_a_raw_call_is_the_librarys_call_over_the_same_connection(bot: Bot, telegram: TelegramServer) -> None:
+async def test_a_raw_call_goes_over_the_same_connection(bot: Bot, telegram: TelegramServer) -> None:
     raw = await call_raw(bot, "sendMessage", {"chat_id": ANA, "text": "Grüße & +5511 = 📌", "parse_mode": None})
     assert raw["text"] == "Grüße & +5511 = 📌"
     assert (await bot.send_message(ANA, "hello")).text == "hello"
@@ -220,8 +199,8 @@ async def test_a_raw_call_is_the_librarys_call_over_the_same_connection(bot: Bot
     assert telegram.connections == 1
 
 
-@pytest.mark.parametrize("fault", [{"hang": True}, {"body": b"[]"}])
-async def test_a_raw_call_fails_as_the_library_does(bot: Bot, telegram: TelegramServer, fault: Json) -> None:
+@pytest.mark.parametrize("fault", [{"hang": True}, {"body": b"[]"}, {"body": b" " * 1000, "drip": 0.1}])
+async def test_a_raw_call_fails_in_time(bot: Bot, telegram: TelegramServer, fault: Json) -> None:
     telegram.fault("sendMessage", **fault)
     with pytest.raises(TelegramError):
         await call_raw(bot, "sendMessage", {"chat_id": ANA, "text": "hello"}, 0.3)
@@ -232,10 +211,33 @@ async def test_the_reason_of_a_failure_is_named(bot: Bot, telegram: TelegramServ
     with pytest.raises(NetworkError) as refused:
         await bot.send_message(ANA, "hello")
     assert "Connect call failed" in reason(refused.value)
-    await telegram.up()
-    telegram.fault("sendMessage", status=502, body=b"<html>" + b"x" * 1000)
-    with pytest.raises(NetworkError) as gateway:
-        await bot.send_message(ANA, "hello")
-    assert reason(gateway.value).startswith("Bad Gateway")
-    assert len(reason(gateway.value)) <= 200
+    gateway = NetworkError("Bad Gateway" * 100)
+    gateway.__cause__ = TelegramError("Invalid server response")
+    assert reason(gateway) == gateway.message[:200]
     assert reason(TimeoutError()) == "TimeoutError"
+
+
+# “typing…”
+
+
+async def test_typing_is_shown_again_and_again_until_the_block_ends(desk: Desk) -> None:
+    message = desk.asked(TEAM, **TOPIC)
+    async with typing_action(desk.bot, message, after=0.1):  # a quick command shows nothing
+        pass
+    await asyncio.sleep(0.2)
+    assert desk.calls("sendChatAction") == []
+    async with typing_action(desk.bot, message, after=0.05, every=0.05):
+        await desk.wait_for(lambda: len(desk.calls("sendChatAction")) >= 5, what="five calls")
+    shown = desk.calls("sendChatAction")
+    assert shown[0] == {"chat_id": TEAM["id"], "action": "typing", "message_thread_id": 77}
+    await asyncio.sleep(0.2)
+    assert len(desk.calls("sendChatAction")) <= len(shown) + 1  # one may have been under way
+
+
+@pytest.mark.parametrize("fault", [{"status": 403}, {"status": 429, "retry_after": 60}, {"drop": "before"}])
+async def test_errors_of_typing_do_not_matter(desk: Desk, fault: Json) -> None:
+    desk.fault("sendChatAction", times=2, **fault)
+    hanging = desk.fault("sendChatAction", hang=True)
+    async with asyncio.timeout(10), typing_action(desk.bot, desk.asked(), after=0.01, every=0.01):
+        await desk.wait_for(lambda: hanging.hits, what="the third call")
+    assert len(desk.calls("sendChatAction")) == 3

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from telegram import Bot, Update
 
-from bot.telegram.updates import OVERLOADED, Updates
-from tests.telegram.conftest import raw_update
+from bot.telegram.updates import OVERLOADED, REMEMBERED, Polling
+from tests.telegram.conftest import Reports, raw_update
 
 Task = asyncio.Task[None]
 
@@ -23,11 +23,11 @@ class Handler:
         self.done: list[int] = []
         self.waiting: set[Task | None] = set()
         self.error: BaseException | None = None
-        self.error_when_cancelled = False
+        self.error_when_cancelled: BaseException = asyncio.CancelledError()
         self._gates: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self._turn = asyncio.Lock()
-        self.updates = Updates(Bot("123456:never-called"))
-        self.updates.begin(self.handle)
+        self.updates = Polling(Bot("123456:never-called"), Reports())
+        self.updates._handle = self.handle
 
     async def handle(self, update: Update, fresh: bool) -> None:  # noqa: FBT001 - as `Updates` calls it
         number = update.update_id
@@ -46,9 +46,7 @@ class Handler:
         try:
             await self._gates[number].wait()
         except asyncio.CancelledError:
-            if self.error_when_cancelled:
-                raise OSError("the clearing up failed") from None
-            raise
+            raise self.error_when_cancelled from None
         self.done.append(number)
 
     def let(self, *numbers: int) -> None:
@@ -61,7 +59,7 @@ class Handler:
             await asyncio.wait(self.accept(*numbers))
 
     def accept(self, *numbers: int) -> list[Task]:
-        return [self.updates.accept(raw_update(number)) for number in numbers]
+        return [self.updates._accept(raw_update(number)) for number in numbers]
 
     def finish(self, *seconds: float) -> Coroutine[Any, Any, None]:
         return self.updates.finish(lambda task: task in self.waiting, *seconds)
@@ -73,35 +71,26 @@ async def handler() -> Handler:
 
 
 async def test_each_update_is_begun_once_in_the_order_of_arrival(handler: Handler) -> None:
-    handler.updates.accept(raw_update(107))
-    handler.updates.accept(raw_update(108), fresh=True)
-    last = handler.updates.accept(raw_update(103))
-    assert handler.updates.accept(raw_update(103), fresh=True) is last
+    handler.updates._accept(raw_update(107))
+    handler.updates._accept(raw_update(108), fresh=True)
+    last = handler.updates._accept(raw_update(103))
+    assert handler.updates._accept(raw_update(103), fresh=True) is last
     assert list(handler.updates.unfinished) == [107, 108, 103]
     await asyncio.sleep(0)
     assert handler.given == [(107, False), (108, True), (103, False)]
     await handler.ends(103)
     assert list(handler.updates.unfinished) == [107, 108]
-    assert handler.updates.accept(raw_update(103)) is last
+    assert handler.updates._accept(raw_update(103)) is last
     await handler.finish(0)
 
 
-@pytest.mark.parametrize("wrong", ["text", {"message_id": 1}, [[]]])
-async def test_an_update_that_cannot_be_read_is_logged_and_counts_as_handled(
-    handler: Handler, wrong: object, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, SystemExit, None])
+async def test_a_failure_is_logged_and_costs_only_its_update(
+    handler: Handler, error: type[BaseException] | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await asyncio.wait([handler.updates.accept({"update_id": 7, "message": wrong})], timeout=30)
-    assert not handler.updates.unfinished
-    assert "update 7 failed and is skipped" in caplog.text
-    assert handler.given == []
-
-
-@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, SystemExit])
-async def test_whatever_a_handler_raises_costs_only_its_update(
-    handler: Handler, error: type[BaseException], caplog: pytest.LogCaptureFixture
-) -> None:
-    handler.error = error()
-    await handler.ends(7)
+    handler.error = error() if error else None
+    spoilt = raw_update(7) if error else {"update_id": 7, "message": "text"}
+    await asyncio.wait([handler.updates._accept(spoilt)], timeout=30)
     handler.error = None
     await handler.ends(8)
     assert not handler.updates.unfinished
@@ -111,14 +100,16 @@ async def test_whatever_a_handler_raises_costs_only_its_update(
     assert record.exc_info
 
 
-async def test_eighty_unfinished_updates_are_an_overload_whatever_else_is_known(handler: Handler) -> None:
-    await handler.ends(*range(100, 100 + OVERLOADED))
+async def test_eighty_unfinished_are_an_overload_and_a_thousand_are_known(handler: Handler) -> None:
+    await handler.ends(*range(1000, 1000 + REMEMBERED))
     handler.accept(*range(500, 500 + OVERLOADED - 1))
     assert not handler.updates.overloaded()
     handler.accept(900)
     assert handler.updates.overloaded()
-    await handler.ends(900)
+    await handler.ends(900, 1000 + REMEMBERED - 1)
     assert not handler.updates.overloaded()
+    assert len(handler.updates._known) == REMEMBERED
+    assert len(handler.given) == REMEMBERED + OVERLOADED
     await handler.finish(0)
 
 
@@ -126,7 +117,7 @@ async def test_eighty_unfinished_updates_are_an_overload_whatever_else_is_known(
     ("accepted", "done_before", "finished"),
     [
         ([1, 2, 3], [], [1]),  # 1 has its turn, the others wait for it
-        ([1, 2, 101, 3], [], [1, 2, 101]),  # what waits before the newest that has begun is finished too
+        ([1, 2, 101, 3], [], [1, 2, 101]),  # what waits before the newest begun is finished too
         ([1, 2, 101, 3], [101], [1, 2, 101]),  # one that is finished had begun
         ([], [], []),
     ],
@@ -146,11 +137,9 @@ async def test_a_stop_finishes_what_is_up_to_the_newest_begun_and_leaves_the_res
     assert list(handler.updates.unfinished) == [number for number in accepted if number not in finished]
 
 
-@pytest.mark.parametrize("error_when_cancelled", [False, True])
-async def test_what_does_not_finish_in_time_is_cancelled_and_stays_unfinished(
-    handler: Handler, *, error_when_cancelled: bool
-) -> None:
-    handler.error_when_cancelled = error_when_cancelled
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), OSError("the clearing up failed")])
+async def test_what_does_not_finish_in_time_stays_unfinished(handler: Handler, error: BaseException) -> None:
+    handler.error_when_cancelled = error
     (task,) = handler.accept(101)
     await handler.finish(0.05)
     assert task.cancelled()
