@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-CONCURRENCY = 32  # calls to Ryze, and calls to Telegram, at once
+CONCURRENCY = 32  # calls to Telegram at once
 STOPPING = 19.5  # seconds that a stop may take in all
 WEBHOOK_PATIENCE = 25.0  # seconds that a command may wait, so that an answer comes before Telegram gives up
 
@@ -85,7 +85,6 @@ class App:
                 observers=self._observers,
                 overloaded=self._updates.overloaded,
                 patience=WEBHOOK_PATIENCE if settings.webhook else None,
-                concurrency=CONCURRENCY,
             )
             self._source = self._build_source()
             return await self._until_stopped()
@@ -150,7 +149,7 @@ class App:
         queue, loop = self._queue, asyncio.get_running_loop()
         metrics = Metrics(
             self._settings.instances.values(),
-            rate_limit_left=lambda instance: queue.rate_limit(instance.token).available,
+            rate_limit_left=lambda instance: queue.rate_limits[instance.token].available,
             waiting=lambda instance: queue.waiting_in(instance.name),
             unfinished=lambda: len(self._updates.unfinished),
             silence=lambda: loop.time() - self._source.last_contact,
