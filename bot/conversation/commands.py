@@ -11,9 +11,8 @@ from telegram import Bot, MaybeInaccessibleMessage, Message
 from bot.conversation import questions
 from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Store, StoreAway
-from bot.ryze.chats import Chat, Problem, Reading
+from bot.ryze.chats import Chat, Problem, Reading, read_command, read_message
 from bot.ryze.queue import PinRequest
-from bot.ryze.reading import read_command, read_contact, read_message
 from bot.settings.model import Operator, Settings
 from bot.telegram.outbox import Answer
 
@@ -95,13 +94,13 @@ class Commands:
         assert isinstance(message, Message)  # noqa: S101 - a message that was sent just now
         name = ""
         if message.contact:
-            reading = read_contact(message.contact.phone_number, region)
+            reading = read_message(message.contact.phone_number, region)
             name = " ".join(filter(None, (message.contact.first_name, message.contact.last_name)))
         else:
             reading = read_message(text_of(message), region)
         if chats := (reading.chat,) if reading.chat else reading.choices:
             return questions.offer(chats, name, ask.operator.instances, ask.texts)
-        if reading.problem in (Problem.WORDS, Problem.MISSING) and not message.contact:
+        if reading.problem is Problem.WORDS and not message.contact:
             return None
         return questions.problem(reading, ask.operator.instance, ask.texts, pin=True)
 
@@ -174,7 +173,7 @@ def read_reply(message: Message, region: str | None) -> Reading | None:
         return None  # a topic's first message is not replied to: every message of the topic has it
     source = external or replied
     if source and source.contact:
-        return read_contact(source.contact.phone_number, region)
+        return read_message(source.contact.phone_number, region)
     if external:
         return read_message(external.poll.question if external.poll else "", region)
     return read_message(text_of(replied), region) if replied else None

@@ -9,7 +9,7 @@ from telegram import Message
 from bot.conversation import questions
 from bot.conversation.commands import VERBS, Ask
 from bot.conversation.texts import Html, Texts
-from bot.ryze.reading import read_command
+from bot.ryze.chats import read_command
 from bot.settings.model import Settings
 from bot.telegram.outbox import Answer
 

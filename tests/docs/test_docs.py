@@ -17,10 +17,9 @@ from bot import app
 from bot.conversation import answers
 from bot.conversation.texts import Texts
 from bot.memory.store import Entry
-from bot.ryze.chats import Chat
+from bot.ryze.chats import Chat, read_command
 from bot.ryze.outcomes import OUTCOMES, Reply
 from bot.ryze.queue import Attempt, PinRequest
-from bot.ryze.reading import read_command
 from bot.settings import model
 from bot.settings.load import load
 
@@ -225,7 +224,7 @@ def test_the_sample_is_what_the_bot_says(name: str, language: str) -> None:
     def answer(number: str, outcome: str, *pinned: str) -> str:
         chat = Chat(number)
         request = PinRequest(1, ANA, SALES, (chat,), pin=True)
-        attempt = Attempt(request, 0, chat, True, Reply(OUTCOMES[outcome]), 0.1, 0.1)  # noqa: FBT003
+        attempt = Attempt(request, 0, chat, True, Reply(OUTCOMES[outcome]), 0.1)  # noqa: FBT003
         entries = [Entry(1, 0, 0.0, 111, "Ana", "sales", "pin", other, None, "pinned") for other in pinned]
         said = answers.of([attempt], texts, answers.Context(pinned=entries))
         return "\n".join([re.sub(r"<[^>]+>", "", said.text), *(f"[{button.label}]" for button in said.buttons)])
