@@ -18,13 +18,13 @@ class Problem(StrEnum):
     COUNTRY_CODE = "country_code"  # is missing, or no country has it
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
-    INVALID = "invalid"  # as long as the country's numbers, but none of them is like this
+    INVALID = "invalid"  # as long as the country's numbers, but none is like this
     SEVERAL = "several"  # more digits than a number has, in groups
     GROUP_ID = "group_id"  # more digits than a number has: maybe an id without its suffix
     NOT_A_CHAT = "not_a_chat"  # with an @, but no JID: an e-mail address, a username
     GROUP_INVITE = "group_invite"
     CHANNEL_INVITE = "channel_invite"
-    MESSAGE_LINK = "message_link"  # wa.me/message/…: only WhatsApp knows whose number it hides
+    MESSAGE_LINK = "message_link"  # wa.me/message/…: hides its number
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def read_command(text: str, region: str | None) -> tuple[Reading, ...]:
 
 
 def read_message(text: str, region: str | None) -> Reading:
-    """Read what people wrote for one another, or a contact card's number, as a whole."""
+    """Read what people wrote for one another, or a contact card, as a whole."""
     return _read(_tidy(text), region)
 
 

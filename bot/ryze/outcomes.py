@@ -13,7 +13,7 @@ _OBJECT = TypeAdapter(dict[str, Any])
 
 
 class Outcome(NamedTuple):
-    """What came of an attempt. The name stands for it in logs, metrics, the history and the locales."""
+    """What came of an attempt; the name stands for it in logs, metrics, history and locales."""
 
     name: str
     ok: bool = False  # what was asked is done

@@ -31,8 +31,8 @@ class PinRequest:
     instance: Instance
     chats: tuple[Chat, ...]
     pin: bool
-    unpin_first: Chat | None = None  # a swap: the one chat is pinned only once this one is unpinned
-    put_back: bool = False  # and this one is pinned again if the pin is definitely refused
+    unpin_first: Chat | None = None  # a swap: the one chat is pinned once this one is unpinned
+    put_back: bool = False  # it is pinned again if the pin is definitely refused
     sent: datetime | None = None  # when the command was written; if that is long ago, it is not run
     begun: float = field(default_factory=monotonic, compare=False)
 
@@ -51,12 +51,12 @@ class Attempt:
 
 @dataclass(eq=False)
 class PinQueue:
-    """Runs requests. `waiting`: the tasks that wait for their instance's turn; `rate_limits`: by token."""
+    """Runs requests. `waiting`: the tasks whose turn has not come; `rate_limits`: by token."""
 
     client: RyzeClient
-    observers: Sequence[Callable[[Attempt], None]]  # get each attempt before the instance's turn ends
+    observers: Sequence[Callable[[Attempt], None]]  # get each attempt before the turn ends
     overloaded: Callable[[], bool]  # so that an instance with `FULL` requests takes no more
-    patience: float | None  # seconds for turn and rate limit together; None: no end, and `MAX_WAIT`
+    patience: float | None  # seconds for turn and rate limit; None: no end, and `MAX_WAIT`
 
     def __post_init__(self) -> None:
         self.waiting: dict[asyncio.Task[None] | None, str] = {}

@@ -15,7 +15,6 @@ from tests.ryze.numbers import digits, documents, forms, rows
 
 SENT = re.compile(r"[1-9][0-9]{6,14}|[0-9]{5,31}@(s\.whatsapp\.net|lid|newsletter)|[0-9]{5,31}(-[0-9]{1,31})?@g\.us")
 SAO_PAULO = "5511988887777"
-NINES = "5511999999999"
 
 
 def read(text: str, region: str | None = "BR") -> Reading:
@@ -54,7 +53,6 @@ OTHERS = [
     ("90 532 123 4567", "BR", "905321234567"),  # 90 is a prefix of Brazil's collect calls, too
     ("49 151 12345678", "DE", "4915112345678"),  # some German landlines begin with 49
     ("351 912 345 678", "BR", "351912345678"),
-    ("0800 123 4567", "BR", "558001234567"),
     ("8 916 123-45-67", "RU", "79161234567"),
     ("55 011 98888-7777", None, SAO_PAULO),
     ("51 98765-4321", None, "51987654321"),
@@ -97,7 +95,6 @@ def test_number_that_is_valid_abroad_too_is_the_regions_and_the_other_is_told(
         ("+11 98888-7777", [SAO_PAULO]),
         ("wa.me/11988887777", [SAO_PAULO]),
         ("11 98888-7777 e 11 3333-4444", [SAO_PAULO, "551133334444"]),
-        ("+55 11 988887777/11 3333-4444", [SAO_PAULO, "551133334444"]),
         ("Loja 5 (11) 98888-7777", [SAO_PAULO]),
         (" / ".join(f"(11) 98888-777{last}" for last in range(7)), [f"551198888777{last}" for last in range(5)]),
     ],
@@ -112,7 +109,6 @@ def test_what_might_be_something_else_is_only_offered(text: str, choices: list[s
     [
         ("", "BR", Problem.WORDS, None),
         ("Cliente João, CPF 787.789.328-07", "BR", Problem.WORDS, None),
-        ("787.789.328-07", "BR", Problem.WORDS, None),
         ("Maria 98888-7777", "BR", Problem.AREA_CODE, None),
         ("Pedido 1234-5678", "BR", Problem.WORDS, None),
         ("https://example.org/5511988887777", "BR", Problem.WORDS, None),
@@ -133,7 +129,6 @@ def test_what_might_be_something_else_is_only_offered(text: str, choices: list[s
         ("11 98888-7777 11 97777-6666", "BR", Problem.SEVERAL, None),
         ("120363021234567890", "BR", Problem.GROUP_ID, None),
         ("joao@example.org", "BR", Problem.NOT_A_CHAT, None),
-        ("-@", "BR", Problem.NOT_A_CHAT, None),
         ("https://chat.whatsapp.com/AbC5511988887777", "BR", Problem.GROUP_INVITE, None),
         ("https://whatsapp.com/channel/0029Va5511988887777", "BR", Problem.CHANNEL_INVITE, None),
         ("wa.me/message/ABC1234567890", "BR", Problem.MESSAGE_LINK, None),
@@ -158,12 +153,12 @@ def test_each_line_and_part_between_commas_of_a_command_is_read_by_itself_but_a_
 
 def test_written_forms_are_read_as_meant() -> None:
     counts = Counter[str]()
-    for form in forms(seed=1, count=2500):
-        for readings in (read_command(form.text, form.region), (read_message(form.text, form.region),)):
+    for region, text, meant in forms(seed=1, count=2500):
+        for readings in (read_command(text, region), (read_message(text, region),)):
             sent = [reading.chat.number for reading in readings if reading.chat]
             asked = [chat.number for reading in readings for chat in reading.choices]
-            assert sent in ([], [form.meant]), form
-            counts["sent" if sent else "asked" if form.meant in asked else "refused"] += 1
+            assert sent in ([], [meant]), (region, text)
+            counts["sent" if sent else "asked" if meant in asked else "refused"] += 1
     assert counts["refused"] <= 0.002 * counts.total()
     assert counts["sent"] >= 0.94 * counts.total()
 
@@ -227,10 +222,8 @@ def test_text_that_is_too_long_is_read_to_a_whole_line() -> None:
 @pytest.mark.parametrize(
     ("number", "display", "region"),
     [
-        (NINES, "+55 11 99999-9999", "BR"),
-        ("442079460958", "+44 20 7946 0958", "GB"),
+        (SAO_PAULO, "+55 11 98888-7777", "BR"),
         ("390612345678", "+39 06 1234 5678", "IT"),
-        ("12042345678", "+1 204-234-5678", "CA"),
         ("870773111632", "+870 773 111 632", "001"),  # a satellite phone
         ("551199998888", "+55 1199998888", "BR"),
         ("5215512345678", "+52 15512345678", "MX"),
@@ -247,9 +240,9 @@ def test_chat_is_shown_whole_and_with_its_country(number: str, display: str, reg
 def test_chat_that_ryze_found_is_compared_with_the_one_asked_for() -> None:
     group, lid = "120363021234567890@g.us", "123456789012345@lid"  # an @lid may be the same person's newer address
     same = ["@s.whatsapp.net", ":12@s.whatsapp.net", ".0:12@S.WhatsApp.net", ""]
-    assert not any(Chat(NINES).jid_differs(found) for found in [*(NINES + end for end in same), lid, None, ""])
-    assert all(Chat(NINES).jid_differs(found) for found in ("551199999999@s.whatsapp.net", f"{NINES}@g.us"))
+    assert not any(Chat(SAO_PAULO).jid_differs(found) for found in [*(SAO_PAULO + end for end in same), lid, None, ""])
+    assert all(Chat(SAO_PAULO).jid_differs(found) for found in ("551188887777@s.whatsapp.net", f"{SAO_PAULO}@g.us"))
     assert not Chat(group).jid_differs(group)
     assert Chat(group).jid_differs("120363021234567891@g.us")
-    assert not Chat(f"{NINES}@s.whatsapp.net").jid_differs(f"{NINES}:3@s.whatsapp.net")
-    assert Chat(f"{NINES}@s.whatsapp.net").jid_differs(lid)
+    assert not Chat(f"{SAO_PAULO}@s.whatsapp.net").jid_differs(f"{SAO_PAULO}:3@s.whatsapp.net")
+    assert Chat(f"{SAO_PAULO}@s.whatsapp.net").jid_differs(lid)

@@ -5,7 +5,6 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -140,22 +139,15 @@ async def test_a_command_that_is_too_old_when_its_turn_comes_is_not_run(stage: S
     assert len(stage.ryze.calls) == 6
 
 
-async def test_a_refusal_by_ryzes_own_rate_limit_waits_and_passes(stage: Stage) -> None:
+async def test_a_refusal_by_ryzes_own_rate_limit_is_the_outcome_if_it_does_not_pass(stage: Stage) -> None:
     reset = str(int(stage.ryze.clock()) + 2)
-    stage.ryze.fault(status=429, message=OWN_LIMIT, headers={"X-RateLimit-Reset": reset})
-    began = monotonic()
-    async with stage.queue() as queue:
-        (attempt,) = await queue.run(request())
-    assert (attempt.reply.outcome.name, len(stage.ryze.calls)) == ("pinned", 2)
-    assert attempt.ryze_seconds is not None
-    assert monotonic() - began > attempt.ryze_seconds + 0.5
-
-
-async def test_a_refusal_by_ryzes_own_rate_limit_that_does_not_pass_is_the_outcome(stage: Stage) -> None:
-    stage.ryze.fault(status=429, message=OWN_LIMIT, times=None)
+    stage.ryze.fault(status=429, message=OWN_LIMIT, headers={"X-RateLimit-Reset": reset}, times=2)
     async with stage.queue(patience=0.3) as queue:
         (attempt,) = await queue.run(request(ONE, TWO))
     assert (attempt.reply.outcome.name, attempt.reply.text, len(stage.ryze.calls)) == ("rate_limited", OWN_LIMIT, 1)
+    async with stage.queue() as queue:
+        assert outcomes(await queue.run(request())) == ["pinned"], "it waited"
+    assert len(stage.ryze.calls) == 3
 
 
 async def test_instances_with_one_token_share_its_limit_and_who_waits_for_it_hinders_nobody() -> None:
@@ -181,33 +173,27 @@ async def test_several_chats_are_done_in_order_and_stop_where_the_rest_would_mee
         assert outcomes(await queue.run(request(*CHATS[:3]))) == ["not_connected"]
 
 
-NO = {"status": 422, "message": "no"}
-UNREADABLE = {"status": 200, "body": b"?"}
-
-
 @pytest.mark.parametrize(
-    ("put_back", "faults", "expected"),
+    ("put_back", "failing", "status", "expected"),
     [
-        (True, ({}, {}), "-TWO unpinned +ONE pinned"),
-        (True, (NO, {}), "-TWO refused"),
-        (True, (UNREADABLE, {}), "-TWO unreadable_answer"),
-        (True, ({}, NO), "-TWO unpinned +ONE refused +TWO pinned"),
-        (False, ({}, NO), "-TWO unpinned +ONE refused"),
-        (True, ({}, UNREADABLE), "-TWO unpinned +ONE unreadable_answer"),
+        (True, None, 0, "-TWO unpinned +ONE pinned"),
+        (True, TWO, 404, "-TWO not_ryze"),
+        (True, TWO, 200, "-TWO unreadable_answer"),
+        (True, ONE, 404, "-TWO unpinned +ONE not_ryze +TWO pinned"),
+        (False, ONE, 404, "-TWO unpinned +ONE not_ryze"),
+        (True, ONE, 200, "-TWO unpinned +ONE unreadable_answer"),
     ],
 )
 async def test_a_swap_pins_once_the_other_is_unpinned_and_puts_it_back_if_definitely_refused(
-    stage: Stage, faults: tuple[dict[str, Any], dict[str, Any]], expected: str, *, put_back: bool
+    stage: Stage, failing: Chat | None, status: int, expected: str, *, put_back: bool
 ) -> None:
-    for chat, fault in zip((TWO, ONE), faults, strict=True):
-        if fault:
-            stage.ryze.fault(**fault, when=lambda call, number=chat.number: call.number == number)  # type: ignore[misc]
+    if failing:
+        stage.ryze.fault(status=status, body=b"?", when=lambda call: call.number == failing.number)
     async with stage.queue() as queue:
         attempts = await queue.run(request(ONE, unpin_first=TWO, put_back=put_back))
     names = {(ONE, True): "+ONE", (TWO, False): "-TWO", (TWO, True): "+TWO"}
     steps = [f"{names[attempt.chat, attempt.pin]} {attempt.reply.outcome.name}" for attempt in attempts]
-    assert " ".join(steps) == expected
-    assert len(stage.ryze.calls) == len(attempts)
+    assert (" ".join(steps), len(stage.ryze.calls)) == (expected, len(attempts))
 
 
 async def test_observers_get_an_attempt_before_the_instances_next_request_runs_and_one_that_fails_breaks_nothing(
