@@ -168,7 +168,7 @@ def _read_number(typed: str, region: str | None) -> Reading:
     mended = abroad if (has_code or not region) and not abroad.startswith("1") else ""  # +1 1… is a slip
     chats = [Chat(number) for number in dict.fromkeys((exact, as_typed, mended, at_home)) if number]
     written = f"+{code}" if has_code else typed
-    problem = None if chats and (at_home or has_code) else _problem(written, region)
+    problem = None if chats and (at_home or has_code or not region) else _problem(written, region)
     if chats and problem is not Problem.AREA_CODE:
         return Reading(typed, chats[0], None if has_code or own_code else next(iter(chats[1:]), None))
     anyway = Chat(code) if (has_code or own_code) and re.fullmatch("[1-9][0-9]{6,14}", code) else None
