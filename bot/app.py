@@ -112,7 +112,7 @@ class App:
 
         metrics = Metrics(
             self._settings.instances.values(),
-            rate_limit_left=lambda instance: self._queue.rate_limit(instance.token).available,
+            rate_limit_left=lambda instance: self._queue.rate_limits[instance.token].available,
             waiting=lambda instance: self._queue.waiting_in(instance.name),
             unfinished=lambda: len(self._updates.unfinished),
             silence=lambda: time.monotonic() - self._updates.last_contact,

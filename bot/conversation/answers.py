@@ -102,7 +102,7 @@ def _meant(attempt: Attempt, texts: Texts, context: Context) -> tuple[Button, ..
         press = Press(Action.MEANT, instance, other, chat)
     if attempt.reply.outcome.ok and not attempt.pin and context.was_pinned:
         press = Press(Action.MEANT, instance, chat, other)
-    flag = "".join(chr(ord("🇦") + ord(letter) - ord("A")) for letter in other.region)
+    flag = "".join(chr(ord("🇦") + ord(letter) - ord("A")) for letter in other.region if letter.isalpha())
     return (Button(texts.label("button_meant", f"{flag} {other.display}".strip()), pack(press)),)
 
 

@@ -13,9 +13,8 @@ from telegram import ExternalReplyInfo, MaybeInaccessibleMessage, Message
 from bot.conversation import questions
 from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Store, StoreAway
-from bot.ryze.chats import Chat, Problem, Reading
+from bot.ryze.chats import Chat, Problem, Reading, read_command, read_message
 from bot.ryze.queue import PinRequest
-from bot.ryze.reading import read_command, read_message
 from bot.settings.model import Operator, Settings
 from bot.telegram.outbox import Answer
 
@@ -112,7 +111,7 @@ def offer(ask: Ask) -> Answer | None:
     if chats := (reading.chat,) if reading.chat else reading.choices:
         name = " ".join(filter(None, (contact.first_name, contact.last_name))) if contact else ""
         return questions.offer(chats, name, ask.operator.instances, ask.texts)
-    if reading.problem in (Problem.WORDS, Problem.MISSING) and not contact:
+    if reading.problem is Problem.WORDS and not contact:
         return None
     return questions.problem(reading, ask.operator.instance, ask.texts, pin=True)
 

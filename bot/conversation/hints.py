@@ -11,7 +11,7 @@ from bot.conversation import questions
 from bot.conversation.admins import Admins
 from bot.conversation.commands import VERBS, Ask, offer
 from bot.conversation.texts import Html, Texts, clean, shorten
-from bot.ryze.reading import read_command
+from bot.ryze.chats import read_command
 from bot.settings.model import Settings
 from bot.telegram.outbox import Answer, Button
 

@@ -15,8 +15,8 @@ from telegram.error import BadRequest, Forbidden
 from bot import http_client
 from bot.memory.store import Entry, Store
 from bot.operations.logs import masker
+from bot.ryze.chats import read_command
 from bot.ryze.client import HEADERS, MAX_BYTES
-from bot.ryze.reading import read_command
 from bot.settings.model import Instance, Settings
 from bot.telegram import build_bot
 from bot.telegram.outbox import reason

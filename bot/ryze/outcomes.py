@@ -1,24 +1,19 @@
-"""What Ryze's answer means: one table of outcomes, and a pure function from status, headers and body to one of them.
-
-Source: the vendor's page "Pin chat" for the envelope, the statuses and the texts; its page on errors for the rest.
-"""
+"""What Ryze's answer means: a table of outcomes, and a pure function from an answer to one of them."""
 
 import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 MAX_TEXT = 500  # characters of Ryze's text that are kept
-
 _OBJECT = TypeAdapter(dict[str, Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of an attempt. The name stands for it in logs, metrics, the history and the locales."""
+class Outcome(NamedTuple):
+    """What came of an attempt; the name stands for it in logs, metrics, history and locales."""
 
     name: str
     ok: bool = False  # what was asked is done
@@ -27,56 +22,38 @@ class Outcome:
     unsure: bool = False  # nobody knows whether it was done
     admin: bool = False  # only an admin can mend it
     ran: bool = True  # a call was made
-    pattern: str = ""  # found in a refusal's text, in lower case without accents, it tells the outcome
 
 
-_RATE_LIMIT = r"^rate limit exceeded"
-_THROTTLED = r"\brate[- ]?(over)?limit|\btoo many requests|\bthrottl"
-_TOKEN = r"^((missing|invalid|expired|revoked)( instance| account)? token|unauthenticated|unauthorized)\b"  # noqa: S105
-_INSTANCE = r"\binstance( \S+)? (was |is )?(not found|unknown|does(n't| not) exist)|\b(unknown|no such) instance\b"
-_NOT_CONNECTED = (
-    r"\b(not|isn't|never|no longer) (yet )?(connected|logged[- ]in|paired|authenticated|ready|open|online|connect to)\b"
-    r"|\bdisconnected\b|\bdesconectad|\b(nao|no) (esta )?conectad|\blogged out\b|\boffline\b|\bqr code\b"
-    r"|\bconnection (was )?(closed|lost|terminated)\b|\bno (active|saved) session\b|^no session$|contain a device\b"
-)
-# whatsmeow's "error updating app state" is a conflict only with the code that says so, else a refusal like any other.
-_OUT_OF_SYNC = (
-    r"\berror updating app state\b.*\b(409|conflict)\b|\blt-?hash\b|\bmismatching .*\bmac\b|\bapp state key"
-    r"|\bmissing .*\bprevious set operation|\bout[- ]of[- ]sync\b"
-)
-_PIN = r"\b(un)?pin(s|ned|ning)?\b|\b(des)?a?fix(ar|ad[oa]s?|e|em|ou)\b|\b(des)?fij(ar|ad[oa]s?|e|en)\b"
-# Neither a part of a JID, a version or an XML attribute, nor a number of attempts or seconds.
-_LIMIT = (
-    r'(?<![\w.:="-])(limit(es?|s)?|maxim(um|[oa]s?)|more than|ate|hasta'
-    r"|(three|tres|3)(?! (attempts|tries|retries|times|s|sec\w*|min\w*)\b))(?![\w@-]|\.\d)"
-)
+def _outcomes(*names: str, **qualities: bool) -> dict[str, Outcome]:
+    return {name: Outcome(name, **qualities) for name in names}
 
-# Of several patterns that are found, the first one's outcome counts.
-_TABLE = (
-    Outcome("pinned", ok=True),
-    Outcome("unpinned", ok=True),
-    Outcome("rate_limited", retry=True, stops=True, pattern=_RATE_LIMIT),  # by Ryze
-    Outcome("throttled", retry=True, stops=True, pattern=_THROTTLED),  # by WhatsApp
-    Outcome("token_refused", stops=True, admin=True, pattern=_TOKEN),
-    Outcome("token_forbidden", stops=True, admin=True),  # good, but for another instance
-    Outcome("instance_not_found", stops=True, admin=True, pattern=_INSTANCE),
-    Outcome("not_connected", retry=True, stops=True, admin=True, pattern=_NOT_CONNECTED),
-    Outcome("out_of_sync", retry=True, pattern=_OUT_OF_SYNC),
-    Outcome("bad_request", pattern=r"^(instance name is required|invalid request body|number is required)"),
-    Outcome("pin_limit", retry=True, stops=True, pattern=rf"^(?=.*({_PIN}))(?=.*{_LIMIT})"),
-    Outcome("refused"),
-    Outcome("not_ryze", stops=True, admin=True),  # something else answered: the address is wrong
-    Outcome("redirected", stops=True, admin=True),  # not followed: another host would get the token
-    Outcome("server_trouble", retry=True, unsure=True),
-    Outcome("unreadable_answer", retry=True, unsure=True),
-    Outcome("not_confirmed", retry=True, unsure=True),  # a success whose `pinned` is not what was asked
-    Outcome("not_sent", retry=True),
-    Outcome("outcome_unknown", retry=True, unsure=True),  # sent, but no whole answer came
-    Outcome("late", retry=True, stops=True, ran=False),
-    Outcome("busy", retry=True, stops=True, ran=False),
-    Outcome("queue_timeout", retry=True, stops=True, ran=False),
-)
-OUTCOMES: Mapping[str, Outcome] = {outcome.name: outcome for outcome in _TABLE}
+
+OUTCOMES: Mapping[str, Outcome] = {
+    **_outcomes("pinned", "unpinned", ok=True),
+    **_outcomes("rate_limited", "throttled", "pin_limit", retry=True, stops=True),  # by Ryze, by WhatsApp
+    **_outcomes("token_refused", "token_forbidden", "instance_not_found", stops=True, admin=True),
+    **_outcomes("not_ryze", "redirected", stops=True, admin=True),  # something else is at the address
+    **_outcomes("not_connected", retry=True, stops=True, admin=True),
+    **_outcomes("out_of_sync", "not_sent", retry=True),
+    **_outcomes("bad_request", "refused"),
+    **_outcomes("server_trouble", "unreadable_answer", "not_confirmed", "outcome_unknown", retry=True, unsure=True),
+    **_outcomes("late", "busy", "queue_timeout", retry=True, stops=True, ran=False),
+}
+
+# What a refusal says, in lower case without accents; of several that are found, the first counts.
+_SAID = {
+    "token_refused": r"^((missing|invalid|expired|revoked)( instance| account)? token|unauthenticated|unauthorized)\b",
+    "instance_not_found": r"\binstance( \S+)? (was |is )?(not found|unknown|does(n.t| not) exist)|\bunknown instance\b",
+    "throttled": r"\brate[- ]?(over)?limit|\btoo many requests|\bthrottl",
+    "not_connected": r"\b(not|isn.t|never|no longer) (yet )?(connect(ed| to)|logged[- ]in|paired|authenticated|ready)\b"
+    r"|\bdisconnected\b|\b(nao|no) (esta )?conectad|\bdesconectad|\blogged out\b|\boffline\b|\bqr code\b"
+    r"|\bconnection (was )?(closed|lost)\b|\bno (active|saved) session\b|^no session$|contain a device\b",
+    "out_of_sync": r"\berror updating app state\b.*\b(409|conflict)\b|\blt-?hash\b|\bmismatching .*\bmac\b"
+    r"|app ?state ?key|\bprevious set operation|\bout[- ]of[- ]sync\b",
+    # A word for pinning and one for a limit, but no part of a JID or a version, nor a number of attempts.
+    "pin_limit": r"(?=.*\b((un)?pin(s|ned|ning)?|(des)?a?fix(ar|ad[oa]s?|e|em|ou)|(des)?fij(ar|ad[oa]s?|e|en))\b)"
+    r'.*(?<![\w.:="-])(limite?s?|maxim(um|[oa]s?)|more than|ate|hasta|three|tres|3)(?! attempts| sec|[\w@-]|\.\d)',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,30 +68,26 @@ class Reply:
 
 
 def decode_answer(status: int, headers: Mapping[str, str], body: bytes, *, pin: bool) -> Reply:
-    """Decide what Ryze answered. It is a success only if `success` is true and `pinned` is what was asked.
-
-    The headers are looked up in lower case. A body that is compressed or cut off is as good as none.
-    """
+    """Decide what Ryze answered; the headers are looked up in lower case."""
     try:
         payload = _OBJECT.validate_json(body)
     except ValueError:
         payload = {}
     success, error = payload.get("success"), payload.get("error")
     envelope = isinstance(success, bool)  # Ryze's own, not that of something in front of it
-    message = error.get("message") if isinstance(error, dict) else error
-    text = _one_line(message if isinstance(message, str) else payload.get("message"))
+    message = error.get("message") if isinstance(error, dict) else error or payload.get("message")
+    text = _one_line(message)
     if 300 <= status < 400:
         name = "redirected"
-    elif 200 <= status < 300 and success is True:
-        done = "pinned" if pin else "unpinned"
-        name = done if payload.get("pinned") is pin else "not_confirmed"
-    elif 200 <= status < 300 and not envelope:
-        name = "unreadable_answer"
+    elif 200 <= status < 300 and success is True and payload.get("pinned") is pin:
+        name = "pinned" if pin else "unpinned"
+    elif 200 <= status < 300 and success is not False:
+        name = "not_confirmed" if success is True else "unreadable_answer"
     elif status == 429:
-        used_up = headers.get("x-ratelimit-remaining", "").strip() == "0" or re.match(_RATE_LIMIT, text.lower())
-        name = "rate_limited" if used_up else "throttled"
+        none_left = headers.get("x-ratelimit-remaining", "").strip() == "0"
+        name = "rate_limited" if none_left or re.match("(?i)rate limit exceeded", text) else "throttled"
     elif envelope:
-        name = _refusal(status, text, pin=pin)
+        name = {401: "token_refused", 403: "token_forbidden"}.get(status) or _refusal(status, text, pin=pin)
     else:
         name = "not_ryze" if 400 <= status < 500 and status != 408 else "server_trouble"
     transient = status in (408, 502, 504) or (status == 503 and not envelope)
@@ -122,20 +95,18 @@ def decode_answer(status: int, headers: Mapping[str, str], body: bytes, *, pin: 
 
 
 def _one_line(value: object) -> str:
-    """A text without line breaks, control characters and halves of surrogate pairs, shortened; "" for no text."""
+    """A text without line breaks and what can't be printed, shortened; "" for no text."""
     text = value if isinstance(value, str) else ""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_TEXT]
 
 
 def _refusal(status: int, text: str, *, pin: bool) -> str:
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", text.replace("’", "'"))  # camelCase, snake_case
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", text)  # camelCase, snake_case
     plain = "".join(c for c in unicodedata.normalize("NFKD", words) if not unicodedata.combining(c)).lower()
-    by_text = (outcome.name for outcome in _TABLE if outcome.pattern and re.search(outcome.pattern, plain))
-    by_status = {401: "token_refused", 403: "token_forbidden"}.get(status)
-    if name := by_status or next((name for name in by_text if pin or name != "pin_limit"), None):
-        return name
-    if status == 404 and (not text or "instanc" in plain):
-        return "instance_not_found"
-    if status == 503 and not text:
-        return "not_connected"
-    return {400: "bad_request", 409: "out_of_sync"}.get(status, "refused")
+    for name, pattern in _SAID.items():
+        if re.search(pattern, plain) and (pin or name != "pin_limit"):
+            return name
+    if status in (404, 503) and text and "instanc" not in plain:
+        return "refused"
+    by_status = {400: "bad_request", 404: "instance_not_found", 409: "out_of_sync", 503: "not_connected"}
+    return by_status.get(status, "refused")

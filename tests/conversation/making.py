@@ -47,7 +47,7 @@ def attempts(
     if asked.unpin_first:
         steps = [(asked.unpin_first, False), (asked.chats[0], True), (asked.unpin_first, True)]
     return [
-        Attempt(asked, part, chat, pin, Reply(OUTCOMES[name], "" if OUTCOMES[name].ok else text, status, jid), 0.1, 0.1)
+        Attempt(asked, part, chat, pin, Reply(OUTCOMES[name], "" if OUTCOMES[name].ok else text, status, jid), 0.1)
         for part, ((chat, pin), name) in enumerate(zip(steps, outcomes, strict=False))
     ]
 

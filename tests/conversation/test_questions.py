@@ -7,8 +7,7 @@ import pytest
 
 from bot.conversation import questions
 from bot.conversation.callback_data import Action, Page, Press, instance_hash, unpack
-from bot.ryze.chats import Chat, Problem, Reading
-from bot.ryze.reading import read_command
+from bot.ryze.chats import Chat, Problem, Reading, read_command
 from bot.telegram.outbox import Answer
 from tests.conversation.making import FOURTH, OTHER, PHONE, THIRD, entry, labels, said, texts
 

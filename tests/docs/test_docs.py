@@ -13,9 +13,8 @@ import yaml
 
 from bot import __main__ as command_line
 from bot.conversation import answers
-from bot.ryze.chats import Chat
+from bot.ryze.chats import Chat, read_command
 from bot.ryze.outcomes import OUTCOMES
-from bot.ryze.reading import read_command
 from bot.settings import model
 from bot.settings.load import load
 from tests.conversation.making import attempts, entry, request, texts

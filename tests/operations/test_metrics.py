@@ -33,7 +33,7 @@ class Monitoring:
     def attempt(self, outcome: str, instance: Instance = SALES, ryze_seconds: float | None = 0.2) -> None:
         request = PinRequest(1, ANA, instance, (Chat("5511999999999"),), pin=outcome != "unpinned")
         reply = Reply(OUTCOMES[outcome])
-        self.metrics.observe(Attempt(request, 0, request.chats[0], request.pin, reply, 0.4, ryze_seconds))
+        self.metrics.observe(Attempt(request, 0, request.chats[0], request.pin, reply, ryze_seconds))
 
     async def samples(self) -> dict[str, float]:
         """Every sample that is not zero, by its name and labels."""

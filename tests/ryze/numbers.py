@@ -3,7 +3,6 @@
 import random
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
@@ -63,18 +62,12 @@ time={d:02}:{m:02}|{d:02}h{m:02}|{d:02}:{m:02}:{m:02}""".splitlines()
 )
 
 
-class Form(NamedTuple):
-    region: str | None
-    text: str
-    meant: str
-
-
 def digits(number: PhoneNumber) -> str:
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)[1:]
 
 
-def forms(seed: int, count: int) -> Iterator[Form]:
-    """Numbers of the region's country, and abroad, as they are written there."""
+def forms(seed: int, count: int) -> Iterator[tuple[str | None, str, str]]:
+    """A region; a number of its country, or abroad, as it is written there; and the digits that are meant."""
     chance = random.Random(seed)  # noqa: S311 - the same forms each time
     for _ in range(count):
         region = chance.choice(REGIONS)
@@ -84,7 +77,7 @@ def forms(seed: int, count: int) -> Iterator[Form]:
         text = chance.choice(AROUND).format(written)
         if "phone" not in written and "wa.me" not in written:
             text = text.replace(*chance.choice(CHANGES))
-        yield Form(region, text.translate(FULL_WIDTH) if chance.random() < 0.05 else text, digits(number))
+        yield region, text.translate(FULL_WIDTH) if chance.random() < 0.05 else text, digits(number)
 
 
 def documents(seed: int, count: int) -> Iterator[tuple[str | None, str]]:

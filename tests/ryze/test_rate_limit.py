@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from email.utils import formatdate
 from functools import wraps
 from math import ceil, floor
 from typing import Any
@@ -33,8 +32,12 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+def server_time() -> float:
+    return EPOCH + now()
+
+
 class Server:
-    """Counts requests in fixed windows that begin at random; `spoil` changes its answers' headers."""
+    """Counts requests in fixed windows that begin at random; `headers` are told instead of the true ones."""
 
     def __init__(self, seed: int, limit: int = LIMIT) -> None:
         self.rng = random.Random(seed)
@@ -43,8 +46,8 @@ class Server:
         self.phase = self.rng.uniform(0, WINDOW)
         self.used: Counter[int] = Counter()
         self.refusals = 0
-        self.rate_limit = RateLimit()
-        self.spoil: Callable[[dict[str, str]], dict[str, str]] = lambda headers: headers
+        self.rate_limit = RateLimit(server_time)
+        self.headers: dict[str, str] = {}
 
     async def command(self, latency: float | None = None) -> float:
         """Wait for a slot and call, again after a refusal; when the last call began."""
@@ -58,13 +61,12 @@ class Server:
             self.used[window] += not refused
             self.refusals += refused
             headers = {
-                "date": formatdate(floor(EPOCH + now()), usegmt=True),
                 "x-ratelimit-limit": str(self.limit),
                 "x-ratelimit-remaining": str(self.limit - self.used[window]),
                 "x-ratelimit-reset": str(self.rounding(EPOCH + (window + 1) * WINDOW + self.phase)),
             }
             await asyncio.sleep(latency - arrives)
-            self.rate_limit.finish(self.spoil(headers), refused=refused)
+            self.rate_limit.finish(headers | self.headers, refused=refused)
             if not refused:
                 return began
 
@@ -74,12 +76,6 @@ class Server:
         return sorted(at - begun for at in await asyncio.gather(*(self.command(latency) for _ in range(commands))))
 
 
-def told(left: str, reset: float | str) -> dict[str, str]:
-    """An answer's headers; `reset` in seconds from now, or as it is to be written."""
-    written = reset if isinstance(reset, str) else str(EPOCH + now() + reset)
-    return {"date": formatdate(EPOCH + now()), "x-ratelimit-remaining": left, "x-ratelimit-reset": written}
-
-
 async def taken_after(rate_limit: RateLimit) -> float:
     """Seconds until a request may begin."""
     asked = now()
@@ -87,40 +83,21 @@ async def taken_after(rate_limit: RateLimit) -> float:
     return now() - asked
 
 
-# Never too many
-
-
 @pytest.mark.parametrize("latency", [None, 0.0, 0.3, 5.0])
 @pytest.mark.parametrize("seed", range(20))
 @on_virtual_clock
 async def test_350_at_once_begin_within_200_s_and_none_is_refused(seed: int, latency: float | None) -> None:
     server = Server(seed)
+    if seed % 2:  # the count alone keeps to the limit
+        server.headers = {"x-ratelimit-remaining": "", "x-ratelimit-reset": "soon"}
     assert (await server.rush(350, latency))[-1] <= 200
-    assert server.refusals == 0
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda _: {},
-        lambda headers: {**headers, "x-ratelimit-reset": "soon"},
-        lambda headers: {**headers, "x-ratelimit-reset": headers["x-ratelimit-limit"]},
-    ],
-)
-@on_virtual_clock
-async def test_with_missing_or_odd_headers_the_count_alone_keeps_to_the_limit(
-    spoil: Callable[[dict[str, str]], dict[str, str]],
-) -> None:
-    server = Server(3)
-    server.spoil = spoil
-    assert (await server.rush(350))[-1] <= 200
     assert server.refusals == 0
 
 
 @on_virtual_clock
 async def test_a_higher_limit_is_learnt_a_lower_one_is_not_and_there_is_an_end() -> None:
     rate_limit = RateLimit()
-    for header, learnt in (("60", 100), ("300", 300), ("100", 300), ("1e3", 1000), ("1000000", MAX_LIMIT)):
+    for header, learnt in (("60", 100), ("300", 300), ("100", 300), ("1000000", MAX_LIMIT)):
         await rate_limit.take()
         rate_limit.finish({"x-ratelimit-limit": header})
         assert rate_limit.limit == learnt
@@ -129,64 +106,47 @@ async def test_a_higher_limit_is_learnt_a_lower_one_is_not_and_there_is_an_end()
     assert server.refusals == 0
 
 
-# Holding the token
-
-
 @on_virtual_clock
 async def test_after_a_refusal_none_begins_before_the_reset() -> None:
     server = Server(0)
     server.phase = now() - 10
     server.used[0] = 50  # by another program
     waited = await server.rush(80, 1.0)
-    assert server.refusals == 30, "those that were under way at once, and none again"
-    assert waited[:50] == [0.0] * 50
+    assert (server.refusals, waited[:50]) == (30, [0.0] * 50), "those that were under way at once, and none again"
     assert all(50 <= seconds <= 53 for seconds in waited[50:70]), "the window's end, in whole seconds"
 
 
 @pytest.mark.parametrize(
     ("left", "reset", "refused", "wait"),
     [
-        ("0", 20, False, 20),
-        ("0", 110, False, WINDOW - 1),
-        ("0", "soon", True, UNKNOWN_RESET),
-        ("0", 86_400, True, UNKNOWN_RESET),
+        ("0", 20, False, 21),  # a second more for the header's rounding
+        ("0", 110, False, WINDOW),
+        ("60", 20, True, 21),
         ("0", 86_400, False, UNKNOWN_RESET),
+        ("60", 20, False, 0),
     ],
 )
 @on_virtual_clock
 async def test_the_token_is_held_until_the_reset_but_never_longer_than_a_window(
-    left: str, reset: float | str, wait: float, *, refused: bool
+    left: str, reset: int, wait: float, *, refused: bool
 ) -> None:
-    rate_limit = RateLimit()
+    rate_limit = RateLimit(server_time)
     for _ in range(2):
         await rate_limit.take()
-    rate_limit.finish(told(left, reset), refused=refused)
-    rate_limit.finish(told("60", 2))  # says nothing against it
-    assert wait < await taken_after(rate_limit) <= wait + 2
+    told = {"x-ratelimit-remaining": left, "x-ratelimit-reset": str(round(server_time()) + reset)}
+    rate_limit.finish(told, refused=refused)
+    rate_limit.finish({"x-ratelimit-remaining": "60"})  # says nothing against it
+    assert await taken_after(rate_limit) == wait
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        (),
-        ("many", "few", "soon", "yesterday"),
-        ("nan", "inf", "nan", ""),
-        ("100, 100;w=60", "-1", "1e400", "Mon, 99 Foo 2025 99:99:99 GMT"),
-        ("\ud800", "1", "9" * 400, "Mon, 01 Jan 0001 00:00:00 -0000"),
-    ],
-)
+@pytest.mark.parametrize("odd", ["", "many", "nan", "inf", "-1", "1e400", "9" * 5000, "100, 100;w=60", "\ud800"])
 @pytest.mark.parametrize("refused", [False, True])
 @on_virtual_clock
-async def test_missing_or_odd_headers_never_fail(values: tuple[str, ...], *, refused: bool) -> None:
-    names = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "date")
+async def test_odd_headers_never_fail(odd: str, *, refused: bool) -> None:
     rate_limit = RateLimit()
     await rate_limit.take()
-    rate_limit.finish(dict(zip(names, values, strict=False)), refused=refused)
-    assert rate_limit.limit == LIMIT
-    assert await taken_after(rate_limit) <= (UNKNOWN_RESET + 2 if refused else 0)
-
-
-# First come, first served
+    rate_limit.finish({f"x-ratelimit-{name}": odd for name in ("limit", "remaining", "reset")}, refused=refused)
+    assert (rate_limit.limit, await taken_after(rate_limit)) == (LIMIT, UNKNOWN_RESET if refused else 0)
 
 
 @on_virtual_clock
@@ -214,7 +174,7 @@ async def test_cancelled_waits_lose_no_slot_and_win_none(seed: int) -> None:
         try:
             await asyncio.sleep(rng.uniform(0, 30))
         finally:
-            rate_limit.give_back()
+            rate_limit.finish({})
 
     tasks = [asyncio.create_task(hold()) for _ in range(300)]
     await asyncio.sleep(0)
@@ -223,5 +183,5 @@ async def test_cancelled_waits_lose_no_slot_and_win_none(seed: int) -> None:
             task.cancel()
         if rng.random() < 0.8:  # else more is cancelled in the same turn of the loop
             await asyncio.sleep(rng.choice([0, 0, 1]))
-    assert max(at_work) == LIMIT
-    assert rate_limit.available == LIMIT
+    await asyncio.sleep(WINDOW)
+    assert (max(at_work), rate_limit.available) == (LIMIT, LIMIT)
