@@ -13,7 +13,7 @@ from phonenumbers import PhoneNumberFormat, PhoneNumberType
 from bot.ryze.chats import Chat, Problem, Reading, read_command, read_message
 from tests.ryze.numbers import digits, documents, forms, rows
 
-SENT = re.compile(r"[1-9][0-9]{6,14}|[0-9]{5,31}@(s\.whatsapp\.net|lid|newsletter)|[0-9]{5,31}(-[0-9]{1,31})?@g\.us")
+SENT = re.compile(r"[1-9][0-9]{6,14}|[0-9]{5,26}@(s\.whatsapp\.net|lid|newsletter|g\.us)|[0-9]{5,15}-[0-9]{1,10}@g\.us")
 SAO_PAULO = "5511988887777"
 
 
@@ -54,6 +54,7 @@ OTHERS = [
     ("49 151 12345678", "DE", "4915112345678"),  # some German landlines begin with 49
     ("351 912 345 678", "BR", "351912345678"),
     ("8 916 123-45-67", "RU", "79161234567"),
+    ("+44 7000 000000", "BR", "447000000000"),  # possible, though no number that is known
     ("55 011 98888-7777", None, SAO_PAULO),
     ("51 98765-4321", None, "51987654321"),
     ("5511988887777@c.us", None, "5511988887777@s.whatsapp.net"),
