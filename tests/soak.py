@@ -227,7 +227,7 @@ FAULTS: dict[str, dict[str, Json]] = {
         "500": {"message": "failed to pin chat: context deadline exceeded"},
         "not connected": {"status": 503, "message": "Instance is not connected to WhatsApp"},
         "out of sync": {"message": "server returned error updating app state: conflict (409)"},
-        "does it and hangs": {"hang": True, "done": True},
+        "does it and hangs": {"drop": "after", "hang": True},
         "drips": {"drip": 0.5},
     },
 }

@@ -14,8 +14,7 @@ from hypothesis.strategies import SearchStrategy
 from bot.conversation.callback_data import Action, Press, instance_hash, pack
 from bot.ryze.chats import Chat
 from tests.conftest import ANA, BIA, STRANGER, Stage
-from tests.sandbox.content import content
-from tests.sandbox.entities import utf16
+from tests.sandbox.content import content, utf16
 from tests.sandbox.ryze import Instance
 from tests.sandbox.server import Json
 from tests.sandbox.telegram import TelegramServer
@@ -200,7 +199,6 @@ def known(server: TelegramServer, update: Json) -> None:
             continue
         if type(room.get("id")) is int and room["id"]:
             kept = server.add_chat({"id": room["id"]})
-            kept.topics |= {1, 2, 3}
             if type(number := body["message_id"]) is int:
                 kept.messages[number] = {"message_id": number, "chat": kept.info, "date": 1}
 

@@ -225,7 +225,7 @@ async def test_a_kept_connection_that_died_at_rest_costs_at_most_a_try(ryze: Ryz
 
 
 ENDLESS = [
-    {"hang": True, "done": True},
+    {"drop": "after", "hang": True},
     {"drip": 0.1},
     {"raw": OK, "hang": True},
     {"status": 502, "delay": SHORT * 0.6},

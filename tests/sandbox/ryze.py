@@ -133,7 +133,7 @@ class RyzeServer(LoopbackServer[Call]):
             "X-RateLimit-Reset": str(math.ceil((self._current_window() + 1) * self.window)),
         }
 
-    async def _perform(self, call: Call, gone: asyncio.Future[None]) -> Answer:  # noqa: ARG002 - a pin is done even if nobody waits
+    async def _perform(self, call: Call) -> Answer:
         instance = self.instances.get(call.instance or "", Instance(""))
         instance.at_work += 1
         instance.most_at_once = max(instance.most_at_once, instance.at_work)

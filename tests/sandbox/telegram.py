@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import responses
 from inspect import isawaitable
@@ -16,8 +16,7 @@ from typing import Any
 
 from tornado.httputil import HTTPServerRequest
 
-from tests.sandbox.content import content
-from tests.sandbox.entities import bot_commands, utf16
+from tests.sandbox.content import bot_commands, content, utf16
 from tests.sandbox.server import Answer, ApiError, Fault, Json
 from tests.sandbox.updates import CONFLICT, Call, UpdatesServer, integer
 
@@ -31,21 +30,28 @@ _UNCHANGED = (
 )
 # Parameters that are text even if they look like JSON, as "1" does.
 _TEXTS = {"text", "callback_query_id", "url", "secret_token", "language_code", "short_description"}
+# What the bot calls, under its name in lower case.
+_METHODS = {
+    name.replace("_", ""): name
+    for name in (
+        *("get_me", "get_updates", "set_webhook", "delete_webhook", "get_webhook_info", "send_message"),
+        *("edit_message_text", "send_chat_action", "answer_callback_query", "set_message_reaction"),
+        *("set_my_commands", "delete_my_commands", "set_my_short_description"),
+    )
+}
 
 
 @dataclass
 class _Chat:
     info: Json
     messages: dict[int, Json] = field(default_factory=dict)
-    topics: set[int] = field(default_factory=set)
 
 
 class TelegramServer(UpdatesServer):
     """Telegram, for one bot. `url` is what the bot takes as `telegram.api_url`.
 
-    What a test may set: `token`, `blocked` (users who blocked the bot), `closed_topics` ((chat id, thread id) pairs),
-    `webhook_backoff` (seconds before the second attempt), `conflict_pause` (seconds by which the second 409 in a row
-    is held back), `clock` (seconds, by which a repeated `getUpdates` is known), `next_update_id`.
+    What a test may set: `token`, `blocked` (users who blocked the bot), `webhook_backoff` (seconds before the second
+    attempt), `clock` (seconds, by which a repeated `getUpdates` is known), `next_update_id`.
 
     What it keeps: `callback_answers` by query, `commands` by scope, `descriptions` by language, `reactions` (emoji) by
     chat and message.
@@ -56,7 +62,6 @@ class TelegramServer(UpdatesServer):
         self.token = "123456:sandbox-bot-token"
         self.me = {"id": 123456, "is_bot": True, "first_name": "Ryze Pin", "username": "ryze_pin_bot"}
         self.blocked: set[int] = set()
-        self.closed_topics: set[tuple[int, int]] = set()
         self.callback_answers: dict[str, Json] = {}
         self.commands: dict[tuple[str, int | None, int | None, str], list[Json]] = {}
         self.descriptions: dict[str, str] = {}
@@ -66,41 +71,17 @@ class TelegramServer(UpdatesServer):
         self._replies: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         self._message_ids = count(1)
         self._query_ids = count(4_000_000_001)
-        self._methods: dict[str, Callable[[Json], object]] = {
-            "getme": self._get_me,
-            "setwebhook": self._set_webhook,
-            "deletewebhook": self._delete_webhook,
-            "getwebhookinfo": self._get_webhook_info,
-            "sendmessage": self._send_message,
-            "editmessagetext": self._edit_message_text,
-            "sendchataction": self._send_chat_action,
-            "answercallbackquery": self._answer_callback_query,
-            "setmessagereaction": self._set_message_reaction,
-            "setmycommands": self._set_my_commands,
-            "deletemycommands": self._delete_my_commands,
-            "setmyshortdescription": self._set_my_short_description,
-        }
 
     # What people do
 
     def message(self, user: User, text: str | None, *, chat: User | None = None, **fields: Any) -> Json:  # noqa: ANN401 - a message's fields are JSON
-        """Queue a message from a user: in private unless `chat` says otherwise.
+        """Queue a message from a user, in private unless `chat` says otherwise, and return it as the server keeps it.
 
-        Args:
-            user: an id, or a user with all fields.
-            text: None for a message of another kind; `fields` say which.
-            chat: an id of a chat seen before, or a chat.
-            fields: put over the message; None takes a field away.
-
-        Returns:
-            The message, as the server keeps it.
+        The text is None for a message of another kind. `fields` are put over the message; None takes a field away.
         """
-        sender = _user(user)
-        room = self.add_chat(sender["id"] if chat is None else chat, sender)
-        message = self._written(sender, room) | _spoken(text)
-        message = {name: value for name, value in {**message, **fields}.items() if value is not None}
-        if message.get("is_topic_message"):
-            room.topics.add(message["message_thread_id"])
+        room = self.add_chat(user if chat is None else chat)
+        message = self._written(_user(user), room) | _spoken(text) | fields
+        message = {name: value for name, value in message.items() if value is not None}
         room.messages[message["message_id"]] = message
         self.push({"message": message})
         return message
@@ -132,18 +113,18 @@ class TelegramServer(UpdatesServer):
         self.push({"callback_query": query})
         return query_id
 
-    def add_chat(self, chat: User, user: Json | None = None) -> _Chat:
+    def add_chat(self, chat: User) -> _Chat:
         """Make a chat known to the bot without a message: a user who pressed Start, a group it was added to."""
-        info = dict(chat) if isinstance(chat, dict) else {"id": chat}
-        if info["id"] not in self._chats:
-            if info["id"] > 0:
-                person = user if user is not None and user["id"] == info["id"] else _user(info["id"])
-                names = {key: person[key] for key in ("first_name", "last_name", "username") if key in person}
-                info = Json(type="private") | names | info
-            else:
-                info = Json(type="supergroup", title="Team") | info
-            self._chats[info["id"]] = _Chat(info)
-        return self._chats[info["id"]]
+        info: Json = chat if isinstance(chat, dict) else {"id": chat}
+        if info["id"] > 0:
+            person = _user(chat)
+            named: Json = {
+                name: person[name] for name in ("id", "first_name", "last_name", "username") if name in person
+            }
+            info = {**named, "type": "private"}
+        else:
+            info = {"type": "supergroup", "title": "Team", **info}
+        return self._chats.setdefault(info["id"], _Chat(info))
 
     def migrate(self, chat_id: int) -> int:
         """Make a group a supergroup and return its new id."""
@@ -174,15 +155,10 @@ class TelegramServer(UpdatesServer):
         numbers = self._replies[message["chat"]["id"], message["message_id"]]
         return [shown[number] for number in numbers if number in shown]
 
-    async def answers(self, message: Json, count: int = 1, timeout: float = 30.0) -> list[Json]:  # noqa: ASYNC109 - as in wait_for
-        """Wait until so many of the bot's messages reply to the message; returns all of them."""
-        what = f"{count} answer(s) to {message.get('text')!r}"
-        await self.wait_for(lambda: len(self.replies(message)) >= count, timeout, what)
-        return self.replies(message)
-
     async def answer(self, message: Json, timeout: float = 30.0) -> Json:  # noqa: ASYNC109 - as in wait_for
-        """The first answer to the message."""
-        return (await self.answers(message, 1, timeout))[0]
+        """Wait for an answer to the message and return the first."""
+        what = f"an answer to {message.get('text')!r}"
+        return (await self.wait_for(lambda: self.replies(message), timeout, what))[0]
 
     def button(self, message: Json, label_part: str) -> str:
         """The callback data of the message's first button with this in its label."""
@@ -215,24 +191,22 @@ class TelegramServer(UpdatesServer):
 
     def _receive(self, request: HTTPServerRequest) -> Call:
         params: Json = {name: values[-1].decode("utf-8", "replace") for name, values in request.arguments.items()}
-        if request.headers.get("Content-Type", "").startswith("application/json"):
-            params |= json.loads(request.body or b"{}")
         decoded = {name: value if name in _TEXTS else _decoded(value) for name, value in params.items()}
         return Call(request.path.removeprefix(f"/bot{self.token}/"), decoded)
 
-    async def _perform(self, call: Call, gone: Awaitable[None]) -> Answer:
+    async def _perform(self, call: Call) -> Answer:
         try:
-            return Answer.of(200, {"ok": True, "result": await self._result(call, gone)})
+            return Answer.of(200, {"ok": True, "result": await self._result(call)})
         except ApiError as error:
             return _failure(error)
 
-    async def _result(self, call: Call, gone: Any) -> object:  # noqa: ANN401 - a future, as in _perform
-        if call.method.lower() == "getupdates":
-            return await self._get_updates(call.params, gone)
-        method = self._methods.get(call.method.lower())
-        if method is None:
+    async def _result(self, call: Call) -> object:
+        name = _METHODS.get(call.method.lower())
+        if name == "get_updates":
+            return await self._get_updates(call)
+        if name is None:
             raise ApiError(404, "Not Found")
-        result = method(call.params)
+        result = getattr(self, f"_{name}")(call.params)
         return await result if isawaitable(result) else result
 
     # Messages
@@ -251,12 +225,8 @@ class TelegramServer(UpdatesServer):
         chat_id = room.info["id"]
         replied = self._replied(room, params)
         thread = integer(params, "message_thread_id", 0) or None
-        if thread is not None and thread not in room.topics:
-            raise ApiError(400, "Bad Request: message thread not found")
         if thread is None and replied is not None and replied.get("is_topic_message"):
             thread = replied["message_thread_id"]
-        if (chat_id, thread) in self.closed_topics:
-            raise ApiError(400, "Bad Request: TOPIC_CLOSED")
         message = self._written(self.me, room) | shown
         if thread is not None:
             message |= {"message_thread_id": thread, "is_topic_message": True}
@@ -364,8 +334,7 @@ def _failure(error: ApiError) -> Answer:
     envelope: Json = {"ok": False, "error_code": error.status, "description": error.description}
     if error.parameters:
         envelope["parameters"] = error.parameters
-    retry_after = error.parameters.get("retry_after")
-    return Answer.of(error.status, envelope, {} if retry_after is None else {"Retry-After": str(retry_after)})
+    return Answer.of(error.status, envelope)
 
 
 def _decoded(value: object) -> object:

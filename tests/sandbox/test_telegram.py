@@ -1,6 +1,7 @@
 """The stand-in for Telegram keeps the semantics that the other tests rely on."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -25,7 +26,8 @@ class Bot:
 
     async def __call__(self, method: str, **params: object) -> Any:  # noqa: ANN401 - a result is any JSON
         """The result, or the status and the description of a refusal."""
-        answer = await self.http.post(f"{self.base}/{method}", json=params)
+        form = {name: value if isinstance(value, str) else json.dumps(value) for name, value in params.items()}
+        answer = await self.http.post(f"{self.base}/{method}", data=form)
         envelope = answer.json()
         assert envelope.get("error_code", 200) == answer.status_code
         return envelope["result"] if envelope["ok"] else f"{envelope['error_code']} {envelope['description']}"
@@ -37,7 +39,7 @@ class Bot:
 @pytest.fixture
 async def telegram() -> AsyncIterator[TelegramServer]:
     async with TelegramServer() as server:
-        server.webhook_backoff = server.conflict_pause = 0.05
+        server.webhook_backoff = 0.05
         yield server
 
 
@@ -90,12 +92,10 @@ async def test_a_new_call_ends_an_older_one_only_while_that_waits(telegram: Tele
         ({"text": "💬" * 2049}, "message is too long"),
         ({"text": "<b>x", "parse_mode": "HTML"}, "can't parse entities: Can't find end tag"),
         ({"text": "<b><i>x</b></i>", "parse_mode": "HTML"}, "can't parse entities: Unexpected end tag at byte"),
-        ({"text": "é<x>", "parse_mode": "HTML"}, 'can\'t parse entities: Unsupported start tag "x" at byte offset 2'),
+        ({"text": "é<x>", "parse_mode": "HTML"}, "can't parse entities: Unsupported start tag at byte offset 2"),
         ({"reply_parameters": {"message_id": 9}}, "message to be replied not found"),
         ({"chat_id": 999}, "chat not found"),
         ({"chat_id": 222}, "bot was blocked by the user"),
-        ({"chat_id": -100123, "message_thread_id": 9}, "message thread not found"),
-        ({"chat_id": -100123, "message_thread_id": 7}, "TOPIC_CLOSED"),
         ({"chat_id": -55}, "group chat was upgraded to a supergroup chat"),
         ({"reply_markup": {"inline_keyboard": [[{"text": "x", "callback_data": "x" * 65}]]}}, "BUTTON_DATA_INVALID"),
         ({"reply_markup": {"inline_keyboard": [[{"text": "x", "copy_text": {"text": ""}}]]}}, "BUTTON_COPY_TEXT"),
@@ -108,7 +108,6 @@ async def test_send_message_refuses(telegram: TelegramServer, bot: Bot, params: 
     telegram.message(ANA, "hi", chat={"id": -55, "type": "group"})
     telegram.migrate(-55)
     telegram.blocked.add(222)
-    telegram.closed_topics.add((TEAM["id"], 7))
     got = await bot("sendMessage", **{"chat_id": ANA, "text": "x", **params})
     assert got.partition(": ")[2].startswith(refusal)
     assert telegram.sent() == []

@@ -182,7 +182,7 @@ async def test_where_the_bot_can_write_no_more_the_answer_comes_in_private(desk:
 async def test_who_can_be_answered_nowhere_costs_one_line(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     desk.telegram.blocked.add(ANA)
     await desk.outbox.reply(desk.asked(), PINNED, ANA)
-    desk.telegram.closed_topics.add((TEAM["id"], 77))
+    desk.telegram.fault("sendMessage", status=400, description="Bad Request: TOPIC_CLOSED")
     await desk.outbox.reply(desk.asked(TEAM, **TOPIC), PINNED, ANA)
     assert [line.partition(" could")[0] for line in lost(caplog)] == [
         f"an answer in chat {chat}" for chat in (ANA, TEAM["id"])

@@ -99,7 +99,6 @@ async def line(telegram: TelegramServer, bot: Bot) -> Line:
 
 @pytest.fixture
 async def quick(line: Line) -> Line:
-    line.telegram.conflict_pause = 0.1
     line.timings = Timings(first_pause=0.05, longest_pause=0.5, still=0)
     return line
 
