@@ -69,8 +69,7 @@ class TelegramServer(UpdatesServer):
         self._chats: dict[int, _Chat] = {}
         self._migrated: dict[int, int] = {}
         self._replies: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        self._message_ids = count(1)
-        self._query_ids = count(4_000_000_001)
+        self._ids = count(1)
 
     # What people do
 
@@ -100,28 +99,17 @@ class TelegramServer(UpdatesServer):
 
     def press(self, user: User, message: Json, data: str) -> str:
         """Queue the press of a button with this data, whether there is such a button or not; returns the query's id."""
-        chat_id, message_id = message["chat"]["id"], message["message_id"]
-        now = self._chats[chat_id].messages.get(message_id)
-        query_id = str(next(self._query_ids))
-        query = {
-            "id": query_id,
-            "from": _user(user),
-            "message": now or {"chat": message["chat"], "message_id": message_id, "date": 0},
-            "chat_instance": str(-chat_id),
-            "data": data,
-        }
-        self.push({"callback_query": query})
+        query_id = str(next(self._ids))
+        deleted = {"chat": message["chat"], "message_id": message["message_id"], "date": 0}
+        pressed = {"from": _user(user), "message": self.current(message) or deleted, "data": data}
+        self.push({"callback_query": {"id": query_id, "chat_instance": "1", **pressed}})
         return query_id
 
     def add_chat(self, chat: User) -> _Chat:
         """Make a chat known to the bot without a message: a user who pressed Start, a group it was added to."""
         info: Json = chat if isinstance(chat, dict) else {"id": chat}
         if info["id"] > 0:
-            person = _user(chat)
-            named: Json = {
-                name: person[name] for name in ("id", "first_name", "last_name", "username") if name in person
-            }
-            info = {**named, "type": "private"}
+            info = {"id": info["id"], "type": "private", "first_name": _user(chat)["first_name"]}
         else:
             info = {"type": "supergroup", "title": "Team", **info}
         return self._chats.setdefault(info["id"], _Chat(info))
@@ -190,9 +178,9 @@ class TelegramServer(UpdatesServer):
     # The server
 
     def _receive(self, request: HTTPServerRequest) -> Call:
-        params: Json = {name: values[-1].decode("utf-8", "replace") for name, values in request.arguments.items()}
-        decoded = {name: value if name in _TEXTS else _decoded(value) for name, value in params.items()}
-        return Call(request.path.removeprefix(f"/bot{self.token}/"), decoded)
+        form = {name: values[-1].decode("utf-8", "replace") for name, values in request.arguments.items()}
+        params = {name: value if name in _TEXTS else _decoded(value) for name, value in form.items()}
+        return Call(request.path.removeprefix(f"/bot{self.token}/"), params)
 
     async def _perform(self, call: Call) -> Answer:
         try:
@@ -213,11 +201,10 @@ class TelegramServer(UpdatesServer):
 
     def _written(self, sender: Json, room: _Chat) -> Json:
         """A message before it holds anything."""
-        message_id = next(self._message_ids)
-        return {"message_id": message_id, "from": sender, "chat": room.info, "date": int(time.time())}
+        return {"message_id": next(self._ids), "from": sender, "chat": room.info, "date": int(time.time())}
 
     def _get_me(self, _params: Json) -> Json:
-        return {**self.me, "can_join_groups": True, "can_read_all_group_messages": False}
+        return self.me
 
     def _send_message(self, params: Json) -> Json:
         shown = content(params)
@@ -337,10 +324,8 @@ def _failure(error: ApiError) -> Answer:
     return Answer.of(error.status, envelope)
 
 
-def _decoded(value: object) -> object:
-    """A parameter as JSON would have it, however it was sent; what is no JSON stays as it is."""
-    if not isinstance(value, str):
-        return value
+def _decoded(value: str) -> object:
+    """A parameter as JSON would have it; what is no JSON stays as it is."""
     try:
         return json.loads(value)
     except ValueError:
