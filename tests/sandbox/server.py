@@ -115,7 +115,7 @@ class LoopbackServer(ABC, Generic[C]):
         self.calls: list[C] = []
         self.connections = 0  # how many there were
         self._faults: list[Fault[C]] = []
-        self._listener: HTTPServer | None = None
+        self.listener: HTTPServer | None = None  # while it is up
         self._streams: WeakSet[IOStream] = WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: list[Exception] = []
@@ -138,16 +138,16 @@ class LoopbackServer(ABC, Generic[C]):
 
     async def up(self) -> None:
         """Listen; the second time and later on the same port as before."""
-        if self._listener is None:
+        if self.listener is None:
             sockets = bind_sockets(self.port, "127.0.0.1")
             self.port = sockets[0].getsockname()[1]
-            self._listener = HTTPServer(self._accept, max_buffer_size=1 << 28)
-            self._listener.add_sockets(sockets)
+            self.listener = HTTPServer(self._accept, max_buffer_size=1 << 28)
+            self.listener.add_sockets(sockets)
 
     async def down(self) -> None:
         """Refuse connections and close the open ones; what the server knows stays."""
-        if self._listener is not None:
-            listener, self._listener = self._listener, None
+        if self.listener is not None:
+            listener, self.listener = self.listener, None
             listener.stop()
             await listener.close_all_connections()
 
