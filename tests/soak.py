@@ -112,8 +112,10 @@ class Soak:
             # To getMe these would say that the token is wrong: the bot's answer to that is to end.
             others = [] if order.get("status") == 401 else ["*"]
             fault = self.telegram.fault(self.chance.choice(["getUpdates", "sendMessage", *others]), **order)
-        await asyncio.sleep(self.chance.uniform(1, 4))
-        fault.stop()
+        try:
+            await asyncio.sleep(self.chance.uniform(1, 4))
+        finally:
+            fault.stop()
 
     # People
 
@@ -183,8 +185,6 @@ class Soak:
             if failed := [task for task in disturbances if task.done()]:
                 await failed[0]
         disturbances[0].cancel()
-        self.telegram.stop_faults()
-        self.ryze.stop_faults()
         self.calm.set()
 
     def count(self) -> bool:

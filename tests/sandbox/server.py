@@ -151,16 +151,6 @@ class LoopbackServer(ABC, Generic[C]):
             listener.stop()
             await listener.close_all_connections()
 
-    def close_connections(self) -> None:
-        """Close the open connections, idle ones too, and go on listening."""
-        for stream in list(self._streams):
-            stream.close()
-
-    def stop_faults(self) -> None:
-        """End every fault that was ordered."""
-        for fault in self._faults:
-            fault.stop()
-
     async def wait_for(
         self,
         condition: Callable[[], T],

@@ -26,18 +26,10 @@ _MAX_TIMEOUT = 50
 
 @dataclass(eq=False)
 class Call(Recorded):
-    """One call of the bot."""
+    """One call of the bot, or an attempt to deliver an update to its webhook."""
 
     method: str
     params: Json
-
-
-@dataclass(eq=False)
-class Delivery:
-    """One attempt to deliver an update to the webhook. `status` is None if there was no answer in time."""
-
-    update_id: int
-    status: int | None = None
 
 
 @dataclass(eq=False)
@@ -55,7 +47,7 @@ class UpdatesServer(LoopbackServer[Call]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.deliveries: list[Delivery] = []
+        self.deliveries: list[Call] = []
         self.webhook_backoff = 1.0
         self.clock = time.monotonic
         self.next_update_id = 730_000_001
@@ -167,7 +159,7 @@ class UpdatesServer(LoopbackServer[Call]):
         pause = self.webhook_backoff
         async with hook.queues[_queue(update)]:
             while True:
-                delivery = Delivery(update["update_id"])
+                delivery = Call("deliver", update)
                 self.deliveries.append(delivery)
                 asked = 0.0
                 with suppress(httpx.HTTPError):
