@@ -53,10 +53,6 @@ class Screen:
     def paint(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and text else text
 
-    def prompt(self, who: str) -> str:
-        """The label of what is typed; its escapes are marked as having no width, for `readline`."""
-        return re.sub("\x1b[^m]*m", "\x01\\g<0>\x02", self.paint(f"{who:>7}  ", "1;36"))
-
     def heading(self, text: str) -> None:
         print(f"\n{self.paint(text, '1')}\n{self.paint('─' * min(len(text), columns()), '2')}", flush=True)
 
@@ -143,7 +139,8 @@ async def conversation(screen: Screen, *, terminal: bool) -> None:
             f"You are {person.name}, an operator of {person.instances[0]}. Try /pin 11 97777-6666, /unpin, /help or"
             f" anything else; a button's number presses it; {QUIT} or Ctrl-D ends the demo."
         )
-        prompt = screen.prompt(person.name)
+        # For `readline`, escapes are marked as having no width.
+        prompt = re.sub("\x1b[^m]*m", "\x01\\g<0>\x02", screen.paint(f"{person.name:>7}  ", "1;36"))
     while (line := await read_line(prompt)) is not None and (text := line.strip()) != QUIT:
         if text and not terminal:
             screen.said(person.name, text, "1;36")

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from tornado.httputil import HTTPServerRequest
 
-from tests.sandbox.server import Answer, ApiError, Fault, Json, LoopbackServer, Recorded
+from tests.sandbox.server import ApiError, Fault, Json, LoopbackServer, Recorded
 
 _PATH = re.compile(r"/api/chat/pinChat/([^/]+)")
 _LIST = "/api/instance/list"
@@ -47,7 +47,6 @@ class Call(Recorded):
     method: str
     path: str
     instance: str | None
-    token: str
     headers: dict[str, str]
     body: bytes
     number: Any
@@ -56,15 +55,12 @@ class Call(Recorded):
 
 
 class RyzeServer(LoopbackServer[Call]):
-    """Ryze, with one instance a name in `tokens`. `url` is what the bot takes as `ryze.base_url`.
+    """Ryze, with an instance for each name in `tokens`. `url` is what the bot takes as `ryze.base_url`.
 
     What a test may set: `instances[name].connected` and `.pinned`; `delay` (seconds before a call is done, or a
     function of the call); `max_pins`; `drops_oldest` (one pin too many is accepted, and the oldest is silently gone);
     `limit` (requests a window and token), `window` (seconds), `clock` (Unix seconds), `used_up` (tokens whose requests
     are all over the limit).
-
-    Args:
-        tokens: instance name to TokenInstance.
     """
 
     def __init__(self, tokens: dict[str, str]) -> None:
@@ -94,11 +90,11 @@ class RyzeServer(LoopbackServer[Call]):
         fault: Fault[Call] = Fault(when, **order)
         if fault.body is None and (message is not None or fault.status is not None):
             fault.status = fault.status or 500
-            fault.body = json.dumps(_failure(responses[fault.status] if message is None else message)).encode()
+            refusal = ApiError(fault.status, responses[fault.status] if message is None else message)
+            fault.body = json.dumps(self._failure(refusal)).encode()
         return self._order(fault)
 
     def _receive(self, request: HTTPServerRequest) -> Call:
-        token = request.headers.get("token", "")
         found = _PATH.fullmatch(request.path)
         body: object = None
         with suppress(ValueError):
@@ -108,12 +104,11 @@ class RyzeServer(LoopbackServer[Call]):
             method=request.method or "",
             path=request.path,
             instance=unquote(found[1]) if found else None,
-            token=token,
             headers={name.lower(): value for name, value in request.headers.get_all()},
             body=request.body,
             number=fields.get("number"),
             pin=fields.get("pin"),
-            remaining=self._spend(token),
+            remaining=self._spend(request.headers.get("token", "")),
         )
 
     def _spend(self, token: str) -> int:
@@ -125,27 +120,23 @@ class RyzeServer(LoopbackServer[Call]):
     def _current_window(self) -> int:
         return math.floor(self.clock() / self.window)
 
-    def _service_headers(self, call: Call) -> dict[str, str]:
+    def _headers(self, call: Call) -> dict[str, str]:
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(max(call.remaining, 0)),
             "X-RateLimit-Reset": str(math.ceil((self._current_window() + 1) * self.window)),
         }
 
-    async def _perform(self, call: Call) -> Answer:
+    def _failure(self, error: ApiError) -> Json:
+        return {"success": False, "error": {"message": error.description}}
+
+    async def _perform(self, call: Call) -> Json:
         instance = self.instances.get(call.instance or "", Instance(""))
         instance.at_work += 1
         instance.most_at_once = max(instance.most_at_once, instance.at_work)
-        headers = {
-            "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(max(call.remaining, 0)),
-            "X-RateLimit-Reset": str(math.ceil((self._current_window() + 1) * self.window)),
-        }
         try:
             await asyncio.sleep(self.delay(call) if callable(self.delay) else self.delay)
-            return Answer.of(200, self._result(call), headers)
-        except ApiError as refusal:
-            return Answer.of(refusal.status, _failure(refusal.description), headers)
+            return self._result(call)
         finally:
             instance.at_work -= 1
 
@@ -173,9 +164,9 @@ class RyzeServer(LoopbackServer[Call]):
         """The instances that a call's token reaches, after rate limit and authentication."""
         if call.remaining < 0:
             raise ApiError(429, "Rate limit exceeded. Try again later.")
-        if not call.token:
+        if not call.headers.get("token"):
             raise ApiError(401, "Missing token in header")
-        own = {name: instance for name, instance in self.instances.items() if instance.token == call.token}
+        own = {name: one for name, one in self.instances.items() if one.token == call.headers["token"]}
         if not own:
             raise ApiError(401, "Invalid token")
         return own
@@ -189,10 +180,6 @@ class RyzeServer(LoopbackServer[Call]):
             if len(instance.pinned) >= self.max_pins and not self.drops_oldest:
                 raise ApiError(500, _LIMIT.format(self.max_pins))
             instance.pinned[:] = [jid, *instance.pinned][: self.max_pins]
-
-
-def _failure(message: str) -> Json:
-    return {"success": False, "error": {"message": message}}
 
 
 def _read(call: Call) -> tuple[str, bool]:

@@ -46,27 +46,6 @@ class Recorded:
 C = TypeVar("C", bound=Recorded)
 
 
-@dataclass
-class Answer:
-    """A complete HTTP answer."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, status: int, value: object, headers: dict[str, str] | None = None) -> Self:
-        """An answer with a value as JSON."""
-        return cls(status, json.dumps(value).encode(), {"Content-Type": "application/json", **(headers or {})})
-
-    def raw(self) -> bytes:
-        """The bytes on the wire."""
-        lines = [f"HTTP/1.1 {self.status} {responses.get(self.status, 'Unknown')}"]
-        lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        lines += [f"Content-Length: {len(self.body)}", "", ""]
-        return "\r\n".join(lines).encode("latin-1") + self.body
-
-
 @dataclass(eq=False)
 class Fault(Generic[C]):
     """A fault to order, and the handle that ends it. With `delay` alone the call is merely slow.
@@ -175,8 +154,19 @@ class LoopbackServer(ABC, Generic[C]):
         """The record of a request."""
 
     @abstractmethod
-    async def _perform(self, call: C) -> Answer:
-        """Do what was asked."""
+    async def _perform(self, call: C) -> Json:
+        """Do what was asked and return the answer's body.
+
+        Raises:
+            ApiError: it is refused.
+        """
+
+    @abstractmethod
+    def _failure(self, error: ApiError) -> Json:
+        """The body of a refusal."""
+
+    def _headers(self, _call: C) -> dict[str, str]:
+        return {}
 
     def _order(self, fault: Fault[C]) -> Fault[C]:
         self._faults.append(fault)
@@ -228,13 +218,23 @@ class LoopbackServer(ABC, Generic[C]):
         """What goes over the wire: all of it, a part, or nothing."""
         if fault.raw is not None:
             return fault.raw
+        headers, body = fault.headers, fault.body or b""
         if fault.status is not None or fault.body is not None:
-            answer = Answer(fault.status or 200, fault.body or b"", fault.headers)
+            call.status = fault.status or 200
         elif fault.drop == "before" or (fault.hang and fault.drop is None):
             return b""
         else:
-            answer = await self._perform(call)
+            call.status, value = await self._done(call)
+            headers, body = {"Content-Type": "application/json", **self._headers(call)}, json.dumps(value).encode()
+        lines = [f"HTTP/1.1 {call.status} {responses.get(call.status, 'Unknown')}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        answer = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body
         if fault.drop == "after":
             return b""
-        call.status = answer.status
-        return answer.raw()[: -1 if fault.drop == "mid" else None]
+        return answer[:-1] if fault.drop == "mid" else answer
+
+    async def _done(self, call: C) -> tuple[int, Json]:
+        try:
+            return 200, await self._perform(call)
+        except ApiError as error:
+            return error.status, self._failure(error)

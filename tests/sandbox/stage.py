@@ -9,7 +9,7 @@ import tempfile
 import textwrap
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.sandbox.ryze import RyzeServer
@@ -76,14 +76,14 @@ async def start_program(token: str, folder: Path, command: Sequence[str] = BOT) 
         )
 
 
+@dataclass
 class Demo:
     """The stand-ins, and the bot between them."""
 
-    def __init__(self, telegram: TelegramServer, ryze: RyzeServer, folder: Path) -> None:
-        self.telegram = telegram
-        self.ryze = ryze
-        self.folder = folder
-        self.bot: asyncio.subprocess.Process | None = None
+    telegram: TelegramServer
+    ryze: RyzeServer
+    folder: Path
+    bot: asyncio.subprocess.Process | None = None
 
     @property
     def running(self) -> bool:
@@ -136,10 +136,7 @@ async def started() -> AsyncIterator[Demo]:
         async with TelegramServer() as telegram, RyzeServer(TOKENS) as ryze:
             for person in (*OPERATORS, EVE):
                 telegram.add_chat(person.user)
-            operators = [
-                {"telegram_id": person.telegram_id, "name": person.name, "instances": person.instances}
-                for person in OPERATORS
-            ]
+            operators = [asdict(person) for person in OPERATORS]
             configure(Path(folder), telegram, ryze, operators, region="BR", admins=[BRUNO.telegram_id])
             ryze.window = 15.0  # seconds, of a minute: nobody wants to watch a full one
             ryze.instances["night"].connected = False

@@ -17,8 +17,8 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 
 from tests.sandbox.content import bot_commands, content, utf16
-from tests.sandbox.server import Answer, ApiError, Fault, Json
-from tests.sandbox.updates import CONFLICT, Call, UpdatesServer, integer
+from tests.sandbox.server import ApiError, Fault, Json
+from tests.sandbox.updates import CONFLICT, Call, UpdatesServer
 
 __all__ = ["Call", "TelegramServer"]
 
@@ -30,15 +30,6 @@ _UNCHANGED = (
 )
 # Parameters that are text even if they look like JSON, as "1" does.
 _TEXTS = {"text", "callback_query_id", "url", "secret_token", "language_code", "short_description"}
-# What the bot calls, under its name in lower case.
-_METHODS = {
-    name.replace("_", ""): name
-    for name in (
-        *("get_me", "get_updates", "set_webhook", "delete_webhook", "get_webhook_info", "send_message"),
-        *("edit_message_text", "send_chat_action", "answer_callback_query", "set_message_reaction"),
-        *("set_my_commands", "delete_my_commands", "set_my_short_description"),
-    )
-}
 
 
 @dataclass
@@ -169,8 +160,8 @@ class TelegramServer(UpdatesServer):
         if "status" in order and "body" not in order:
             usual = CONFLICT if order["status"] == 409 else responses[order["status"]]
             parameters = {} if retry_after is None else {"retry_after": retry_after}
-            failure = _failure(ApiError(order["status"], description or usual, **parameters))
-            order |= {"body": failure.body, "headers": failure.headers}
+            failure = self._failure(ApiError(order["status"], description or usual, **parameters))
+            order["body"] = json.dumps(failure).encode()
         return self._order(
             Fault(lambda call: method.lower() in ("*", call.method.lower()) and when(call.params), **order)
         )
@@ -182,20 +173,20 @@ class TelegramServer(UpdatesServer):
         params = {name: value if name in _TEXTS else _decoded(value) for name, value in form.items()}
         return Call(request.path.removeprefix(f"/bot{self.token}/"), params)
 
-    async def _perform(self, call: Call) -> Answer:
-        try:
-            return Answer.of(200, {"ok": True, "result": await self._result(call)})
-        except ApiError as error:
-            return _failure(error)
-
-    async def _result(self, call: Call) -> object:
-        name = _METHODS.get(call.method.lower())
-        if name == "get_updates":
-            return await self._get_updates(call)
-        if name is None:
+    async def _perform(self, call: Call) -> Json:
+        """Calls what is named after the method: `_send_message` for sendMessage."""
+        if call.method == "getUpdates":
+            return {"ok": True, "result": await self._get_updates(call)}
+        name = re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", call.method)
+        method = getattr(self, f"_{name}", None)
+        if method is None:
             raise ApiError(404, "Not Found")
-        result = getattr(self, f"_{name}")(call.params)
-        return await result if isawaitable(result) else result
+        result = method(call.params)
+        return {"ok": True, "result": await result if isawaitable(result) else result}
+
+    def _failure(self, error: ApiError) -> Json:
+        parameters = {"parameters": error.parameters} if error.parameters else {}
+        return {"ok": False, "error_code": error.status, "description": error.description, **parameters}
 
     # Messages
 
@@ -211,11 +202,11 @@ class TelegramServer(UpdatesServer):
         room = self._room(params)
         chat_id = room.info["id"]
         replied = self._replied(room, params)
-        thread = integer(params, "message_thread_id", 0) or None
-        if thread is None and replied is not None and replied.get("is_topic_message"):
+        thread = _integer(params, "message_thread_id")
+        if not thread and replied is not None and replied.get("is_topic_message"):
             thread = replied["message_thread_id"]
         message = self._written(self.me, room) | shown
-        if thread is not None:
+        if thread:
             message |= {"message_thread_id": thread, "is_topic_message": True}
         if replied is not None:
             message["reply_to_message"] = {key: value for key, value in replied.items() if key != "reply_to_message"}
@@ -253,7 +244,7 @@ class TelegramServer(UpdatesServer):
         return True
 
     def _room(self, params: Json) -> _Chat:
-        chat_id = integer(params, "chat_id", 0)
+        chat_id = _integer(params, "chat_id")
         if chat_id in self._migrated:
             text = "Bad Request: group chat was upgraded to a supergroup chat"
             raise ApiError(400, text, migrate_to_chat_id=self._migrated[chat_id])
@@ -265,7 +256,7 @@ class TelegramServer(UpdatesServer):
 
     def _found(self, params: Json, otherwise: str) -> tuple[_Chat, Json]:
         room = self._room(params)
-        message = room.messages.get(integer(params, "message_id", 0))
+        message = room.messages.get(_integer(params, "message_id"))
         if message is None:
             raise ApiError(400, f"Bad Request: {otherwise}")
         return room, message
@@ -275,7 +266,7 @@ class TelegramServer(UpdatesServer):
         asked = params.get("reply_parameters")
         if asked is None:
             return None
-        found = room.messages.get(integer(asked, "message_id", 0))
+        found = room.messages.get(_integer(asked, "message_id"))
         if found is None and not asked.get("allow_sending_without_reply"):
             raise ApiError(400, "Bad Request: message to be replied not found")
         return found
@@ -317,11 +308,10 @@ def _spoken(text: str | None) -> Json:
     return {} if text is None else {"text": text, "entities": bot_commands(text)}
 
 
-def _failure(error: ApiError) -> Answer:
-    envelope: Json = {"ok": False, "error_code": error.status, "description": error.description}
-    if error.parameters:
-        envelope["parameters"] = error.parameters
-    return Answer.of(error.status, envelope)
+def _integer(params: Json, name: str) -> int:
+    """A parameter, whatever a forged update made of it; 0 if it is no integer."""
+    value = params.get(name)
+    return value if isinstance(value, int) else 0
 
 
 def _decoded(value: str) -> object:

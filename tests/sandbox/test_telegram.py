@@ -1,14 +1,14 @@
 """The stand-in for Telegram keeps the semantics that the other tests rely on."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.sandbox.ryze import RyzeServer
-from tests.sandbox.server import Json
+from tests.sandbox.server import ApiError, Json
 from tests.sandbox.telegram import Call, TelegramServer
 
 ANA = 111
@@ -16,16 +16,18 @@ TEAM: Json = {"id": -100123, "type": "supergroup", "title": "Team"}
 TOPIC: Json = {"chat": TEAM, "message_thread_id": 7, "is_topic_message": True}
 
 
+@dataclass
 class Bot:
     """A bot that does just what a test says, without HTTP between it and Telegram."""
 
-    def __init__(self, telegram: TelegramServer) -> None:
-        self.telegram = telegram
+    telegram: TelegramServer
 
     async def __call__(self, method: str, **params: object) -> Any:  # noqa: ANN401 - a result is any JSON
         """The result, or the status and the description of a refusal."""
-        envelope = json.loads((await self.telegram._perform(Call(method, params))).body)
-        return envelope["result"] if envelope["ok"] else f"{envelope['error_code']} {envelope['description']}"
+        try:
+            return (await self.telegram._perform(Call(method, params)))["result"]
+        except ApiError as error:
+            return f"{error.status} {error.description}"
 
     async def ids(self, **params: object) -> list[int]:
         return [update["update_id"] for update in await self("getUpdates", **params)]
@@ -112,7 +114,7 @@ async def test_messages_are_sent_and_edited_and_only_the_bots_own(telegram: Tele
     keyboard = {"inline_keyboard": [[{"text": "Unpin", "callback_data": "u"}]]}
     reply: Json = {"message_id": asked["message_id"], "allow_sending_without_reply": True}
     html = {"chat_id": -100123, "text": "\n💬 <b>a &lt; <i>b</i></b>", "parse_mode": "HTML", "reply_markup": keyboard}
-    await bot("SENDmessage", **html, reply_parameters=reply)
+    await bot("sendMessage", **html, reply_parameters=reply)
     sent = await telegram.answer(asked)
     assert (sent["text"], sent["message_thread_id"], sent["reply_markup"]) == ("💬 a < b", 7, keyboard)
     assert [(entity["offset"], entity["length"]) for entity in sent["entities"]] == [(3, 5), (7, 1)]

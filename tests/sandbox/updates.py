@@ -21,7 +21,6 @@ from tests.sandbox.server import ApiError, Json, LoopbackServer, Recorded
 CONFLICT = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
 _HOOKED = "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
 _ONLY_IF_ASKED_FOR = {"chat_member", "message_reaction", "message_reaction_count"}
-_MAX_TIMEOUT = 50
 
 
 @dataclass(eq=False)
@@ -89,8 +88,7 @@ class UpdatesServer(LoopbackServer[Call]):
         if self._webhook is not None:
             raise ApiError(409, _HOOKED)
         params = call.params
-        offset, limit = integer(params, "offset", 0), min(max(integer(params, "limit", 100), 1), 100)
-        timeout = min(max(integer(params, "timeout", 0), 0), _MAX_TIMEOUT)
+        offset, limit, timeout = params.get("offset", 0), params.get("limit", 100), params.get("timeout", 0)
         self._allow(params)
         now = self.clock()
         if offset == self._last_offset and now < self._last_asked + 3:
@@ -117,9 +115,7 @@ class UpdatesServer(LoopbackServer[Call]):
         return list(self._updates.values())[:limit]
 
     def _allow(self, params: Json) -> None:
-        asked = params.get("allowed_updates")
-        if isinstance(asked, list):
-            self._allowed = set(asked)
+        self._allowed = set(params.get("allowed_updates", self._allowed))
 
     # The webhook
 
@@ -131,7 +127,7 @@ class UpdatesServer(LoopbackServer[Call]):
         self._allow(params)
         if self._webhook is None or self._webhook.params != params:  # else what is under way goes on
             await self._delete_webhook({})
-            limits = httpx.Limits(max_connections=integer(params, "max_connections", 40))
+            limits = httpx.Limits(max_connections=params.get("max_connections", 40))
             self._webhook = _Webhook(params, httpx.AsyncClient(trust_env=False, timeout=50, limits=limits))
             self._deliver(self._updates.values())
         return True
@@ -171,12 +167,6 @@ class UpdatesServer(LoopbackServer[Call]):
                 await asyncio.sleep(asked or pause)
                 pause *= 2
             self._updates.pop(update["update_id"], None)
-
-
-def integer(params: Json, name: str, default: int) -> int:
-    """A parameter that is an integer, else the default."""
-    value = params.get(name)
-    return value if isinstance(value, int) else default
 
 
 def _queue(update: Json) -> str:
