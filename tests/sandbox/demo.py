@@ -170,9 +170,7 @@ async def run(*, terminal: bool) -> int:
     task = asyncio.current_task()
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else lambda: None)
-    plain(
-        "This is the real bot, in a process of its own, over real HTTP; Telegram and Ryze are stand-ins on 127.0.0.1."
-    )
+    plain("The real bot, in a process of its own, over real HTTP; Telegram and Ryze are stand-ins on 127.0.0.1.")
     try:
         async with started() as demo, Page(demo, (ANA, BRUNO, EVE)) as page:
             screen = Screen(demo)

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from socket import create_server
 from typing import Self
@@ -73,12 +74,7 @@ class Page:
             "waiting": len(telegram.pending),
             "switches": {"down": not ryze.listener, "drops": ryze.drops_oldest, "killed": not self.demo.running},
             "people": [
-                {
-                    "id": number,
-                    "name": person.name,
-                    "instances": person.instances,
-                    "menus": {language: self._menu(number, language) for language in LANGUAGES},
-                }
+                {**asdict(person), "menus": {language: self._menu(number, language) for language in LANGUAGES}}
                 for number, person in self.people.items()
             ],
             "chats": {number: self._chat(number) for number in self.people},

@@ -224,7 +224,10 @@ class LoopbackServer(ABC, Generic[C]):
         elif fault.drop == "before" or (fault.hang and fault.drop is None):
             return b""
         else:
-            call.status, value = await self._done(call)
+            try:
+                call.status, value = 200, await self._perform(call)
+            except ApiError as error:
+                call.status, value = error.status, self._failure(error)
             headers, body = {"Content-Type": "application/json", **self._headers(call)}, json.dumps(value).encode()
         lines = [f"HTTP/1.1 {call.status} {responses.get(call.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -232,9 +235,3 @@ class LoopbackServer(ABC, Generic[C]):
         if fault.drop == "after":
             return b""
         return answer[:-1] if fault.drop == "mid" else answer
-
-    async def _done(self, call: C) -> tuple[int, Json]:
-        try:
-            return 200, await self._perform(call)
-        except ApiError as error:
-            return error.status, self._failure(error)

@@ -42,7 +42,6 @@ EVE = Person(2001, "Eve")
 OPERATORS = (ANA, BRUNO, CARLA, DAVI)
 
 TOKENS = {person.instances[0]: f"token-of-{person.instances[0]}" for person in OPERATORS}
-PINNED_ON_THE_PHONE = ["442079460958@s.whatsapp.net", "5521987654321@s.whatsapp.net"]
 
 
 class DemoError(Exception):
@@ -141,7 +140,7 @@ async def started() -> AsyncIterator[Demo]:
             ryze.window = 15.0  # seconds, of a minute: nobody wants to watch a full one
             ryze.instances["night"].connected = False
             ryze.instances["warehouse"].token = "changed-meanwhile"
-            ryze.instances["sales"].pinned = list(PINNED_ON_THE_PHONE)
+            ryze.instances["sales"].pinned = ["442079460958@s.whatsapp.net", "5521987654321@s.whatsapp.net"]
             demo = Demo(telegram, ryze, Path(folder))
             try:
                 await demo.start()

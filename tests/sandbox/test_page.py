@@ -172,7 +172,6 @@ async def test_what_the_bot_does_is_seen_as_it_happens(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("switches", "said"),
     [
-        (["Slow"], "Pinned"),
         (["Slow", "Not connected"], "disconnected"),
         (["Slow", "Wrong token"], "admin"),
         (["Ryze is down"], "couldn't reach Ryze"),

@@ -20,7 +20,6 @@ from tests.sandbox.server import ApiError, Json, LoopbackServer, Recorded
 
 CONFLICT = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
 _HOOKED = "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
-_ONLY_IF_ASKED_FOR = {"chat_member", "message_reaction", "message_reaction_count"}
 
 
 @dataclass(eq=False)
@@ -51,7 +50,7 @@ class UpdatesServer(LoopbackServer[Call]):
         self.clock = time.monotonic
         self.next_update_id = 730_000_001
         self._updates: dict[int, Json] = {}
-        self._allowed: set[str] = set()  # empty: the usual kinds
+        self._allowed: set[str] = set()  # empty: all kinds
         self._waiter: asyncio.Future[str | None] | None = None
         self._last_offset, self._last_asked = -1, float("-inf")
         self._webhook: _Webhook | None = None
@@ -67,7 +66,7 @@ class UpdatesServer(LoopbackServer[Call]):
 
     def push(self, update: Json) -> int:
         """Queue an update, whatever it holds, and return its id: 0 if the bot did not ask for its kind."""
-        if not update.keys() & self._allowed if self._allowed else update.keys() <= _ONLY_IF_ASKED_FOR:
+        if self._allowed and not update.keys() & self._allowed:
             return 0
         update_id = self.next_update_id
         self.next_update_id += 1
@@ -89,7 +88,7 @@ class UpdatesServer(LoopbackServer[Call]):
             raise ApiError(409, _HOOKED)
         params = call.params
         offset, limit, timeout = params.get("offset", 0), params.get("limit", 100), params.get("timeout", 0)
-        self._allow(params)
+        self._allowed = set(params.get("allowed_updates", self._allowed))
         now = self.clock()
         if offset == self._last_offset and now < self._last_asked + 3:
             timeout = max(timeout, 3)
@@ -114,9 +113,6 @@ class UpdatesServer(LoopbackServer[Call]):
                 del self._updates[update_id]
         return list(self._updates.values())[:limit]
 
-    def _allow(self, params: Json) -> None:
-        self._allowed = set(params.get("allowed_updates", self._allowed))
-
     # The webhook
 
     async def _set_webhook(self, params: Json) -> bool:
@@ -124,7 +120,7 @@ class UpdatesServer(LoopbackServer[Call]):
         if parts.scheme != "https" and parts.hostname != "127.0.0.1":
             raise ApiError(400, "Bad Request: bad webhook: An HTTPS URL must be provided for webhook")
         self._end_waiting("Conflict: terminated by setWebhook request")
-        self._allow(params)
+        self._allowed = set(params.get("allowed_updates", self._allowed))
         if self._webhook is None or self._webhook.params != params:  # else what is under way goes on
             await self._delete_webhook({})
             limits = httpx.Limits(max_connections=params.get("max_connections", 40))
