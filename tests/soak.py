@@ -107,8 +107,10 @@ class Soak:
             fault = self.ryze.fault(**order)
         else:
             fault = self.telegram.fault(self.chance.choice(["getUpdates", "sendMessage", "*"]), **order)
-        await asyncio.sleep(self.chance.uniform(1, 4))
-        fault.stop()
+        try:
+            await asyncio.sleep(self.chance.uniform(1, 4))
+        finally:
+            fault.stop()
 
     # People
 
@@ -173,8 +175,6 @@ class Soak:
             answered = sum(bool(self.telegram.replies(message)) for message in self.sent)
             print(f"{len(self.sent)} sent, {answered} answered, {len(self.wrong)} wrong …", file=sys.stderr, flush=True)
         faults.cancel()
-        self.telegram.stop_faults()
-        self.ryze.stop_faults()
         self.calm.set()
 
     def count(self) -> bool:
@@ -218,7 +218,7 @@ FAULTS: dict[str, dict[str, Json]] = {
         "500": {"message": "failed to pin chat: context deadline exceeded"},
         "not connected": {"status": 503, "message": "Instance is not connected to WhatsApp"},
         "out of sync": {"message": "server returned error updating app state: conflict (409)"},
-        "does it and hangs": {"hang": True, "done": True},
+        "does it and hangs": {"drop": "after", "hang": True},
         "drips": {"drip": 0.5},
     },
 }

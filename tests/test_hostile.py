@@ -11,8 +11,7 @@ import httpx
 from bot.conversation.callback_data import Action, Press, pack
 from bot.ryze.chats import Chat
 from tests.conftest import ANA, BIA, STRANGER, Stage
-from tests.sandbox.content import content
-from tests.sandbox.entities import utf16
+from tests.sandbox.content import content, utf16
 from tests.sandbox.ryze import Instance
 from tests.sandbox.server import Json
 from tests.sandbox.telegram import TelegramServer
@@ -171,7 +170,7 @@ async def test_10000_updates_of_any_shape_do_no_harm(stage: Stage) -> None:
     stage.settings["instances"]["board"] = {"token": "token-of-board"}
     pushed = Fuzz().updates(HOW_MANY)
     for room in ROOMS:
-        stage.telegram.add_chat(room).topics |= {1, 2, 3}
+        stage.telegram.add_chat(room)
     taken = sum(bool(stage.telegram.push(update)) for update in pushed.values())
     plain = {number: update for number, update in pushed.items() if is_plain_command(update)}
     process = await stage.start()

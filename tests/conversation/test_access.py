@@ -101,7 +101,7 @@ INERT = [
 
 def push(stage: Stage, shape: Shape, chat: Json, sender: Json, number: int = 7) -> None:
     """Queues Ana's command in a shape; `number` is its message's id and the end of the phone number in it."""
-    room = stage.telegram.add_chat(chat, sender)
+    room = stage.telegram.add_chat(chat)
     message: Json = {"message_id": number, "from": sender, "chat": room.info, "date": int(time.time())}
     message |= {"text": f"{COMMAND}{number:04}", **shape.fields}
     message = {name: value for name, value in message.items() if value is not None}

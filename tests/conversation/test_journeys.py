@@ -278,7 +278,7 @@ async def test_near_misses_thanks_edits_and_forwards_in_private(stage: Stage) ->
         for text in (f"/unpin {NUMBERS[1]}", f"/unpin {NUMBERS[1]}", "never mind"):
             stage.telegram.edit(message, text)
         await stage.handled()
-        edits = [sent["text"].split(":")[0] for sent in (await stage.telegram.answers(message))[1:]]
+        edits = [sent["text"].split(":")[0] for sent in stage.telegram.replies(message)[1:]]
         assert edits == ["I don't run edited commands"] * 2
         thanks = stage.telegram.message(ANA, "Muito obrigado!")
         await stage.handled()

@@ -24,7 +24,7 @@ from bot.ryze.chats import Problem
 from bot.ryze.outcomes import OUTCOMES
 from bot.settings.model import LANGUAGES, Operator
 from tests.conversation.making import ANA, settings, texts
-from tests.sandbox.entities import parse_html, utf16
+from tests.sandbox.content import parse_html, utf16
 
 PLAIN = ("button_", "press_", "menu_", "sign_", "short", "history_failed")  # labels, alerts and menus know no HTML
 HOSTILE = "<b>&</i> {x} \u202e\n\ud800 &lt; 👍"

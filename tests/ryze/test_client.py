@@ -216,7 +216,8 @@ async def test_a_kept_connection_that_died_at_rest_costs_at_most_a_try(ryze: Ryz
     for turn in range(6):
         await caller.pin(pin=turn % 2 == 0)
     assert ryze.connections == 1
-    ryze.close_connections()
+    await ryze.down()
+    await ryze.up()
     assert await caller.outcome() == "pinned"
     assert ryze.connections == 2
 
@@ -225,7 +226,7 @@ async def test_a_kept_connection_that_died_at_rest_costs_at_most_a_try(ryze: Ryz
 
 
 ENDLESS = [
-    {"hang": True, "done": True},
+    {"drop": "after", "hang": True},
     {"drip": 0.1},
     {"raw": OK, "hang": True},
     {"status": 502, "delay": SHORT * 0.6},

@@ -1,9 +1,8 @@
 """`make demo`: the real bot, in a process of its own, against the stand-ins: first a tour, then a talk with you.
 
-Meanwhile a page on loopback shows the same and more; with `--page-only` there is nothing but the page.
+Meanwhile a page on loopback shows the same and more.
 """
 
-import argparse
 import asyncio
 import os
 import re
@@ -13,11 +12,9 @@ import sys
 import termios
 import textwrap
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
-from tests.sandbox.page import PORT, Page
+from tests.sandbox.page import Page
 from tests.sandbox.server import Json
 from tests.sandbox.stage import ANA, BRUNO, CARLA, DAVI, EVE, Demo, DemoError, Person, started
 
@@ -26,34 +23,20 @@ KILLED = "(the bot was killed on the page, and answers once it is started again)
 PRESS = "👆 "  # what follows begins the label of the button to press
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A step of the tour: who sends or presses what. `drops_oldest` says which world it plays in."""
-
-    title: str
-    lines: tuple[tuple[Person, str], ...]
-    drops_oldest: bool = False
-
-
+ONE_TOO_MANY = "On some phones a fourth goes through, and the oldest is silently gone"
 TOUR = (
-    Scene("Pin a chat: the number as it was pasted", ((ANA, "/pin Padaria Aurora: +55 (11) 99999-9999"),)),
-    Scene(
-        "Brazil or Peru? One tap corrects it",
-        ((BRUNO, "/pin 51987654321"), (BRUNO, f"{PRESS}Meant 🇵🇪 +51 987 654 321")),
-    ),
-    Scene("An area code is missing", ((ANA, "/pin 97777-6666"),)),
-    Scene("A stranger", ((EVE, "/pin 5511999999999"),)),
-    Scene(
+    ("Pin a chat: the number as it was pasted", ANA, ["/pin Padaria Aurora: +55 (11) 99999-9999"]),
+    ("Brazil or Peru? One tap corrects it", BRUNO, ["/pin 51987654321", f"{PRESS}Meant 🇵🇪 +51 987 654 321"]),
+    ("An area code is missing", ANA, ["/pin 97777-6666"]),
+    ("A stranger", EVE, ["/pin 5511999999999"]),
+    (
         "WhatsApp pins three chats, and two were pinned on the phone before",
-        ((ANA, "/pin +1 415 555 2671"), (ANA, f"{PRESS}Replace +55 11 99999-9999")),
+        ANA,
+        ["/pin +1 415 555 2671", f"{PRESS}Replace +55 11 99999-9999"],
     ),
-    Scene(
-        "On some phones a fourth goes through, and the oldest is silently gone",
-        ((BRUNO, "/pin +55 11 98888-7777, +351 912 345 678"), (BRUNO, "/pin +55 31 99876-5432")),
-        drops_oldest=True,
-    ),
-    Scene("An instance that is not connected to WhatsApp", ((CARLA, "/pin 5511999999999"),)),
-    Scene("An instance whose token is wrong", ((DAVI, "/pin 5511999999999"),)),
+    (ONE_TOO_MANY, BRUNO, ["/pin +55 11 98888-7777, +351 912 345 678", "/pin +55 31 99876-5432"]),
+    ("An instance that is not connected to WhatsApp", CARLA, ["/pin 5511999999999"]),
+    ("An instance whose token is wrong", DAVI, ["/pin 5511999999999"]),
 )
 
 
@@ -68,11 +51,7 @@ class Screen:
         self._requests_shown = 0
 
     def paint(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
-
-    def prompt(self, who: str) -> str:
-        """The label of what is typed; its escapes are marked as having no width, for `readline`."""
-        return re.sub("\x1b[^m]*m", "\x01\\g<0>\x02", self.paint(f"{who:>7}  ", "1;36"))
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour and text else text
 
     def heading(self, text: str) -> None:
         print(f"\n{self.paint(text, '1')}\n{self.paint('─' * min(len(text), columns()), '2')}", flush=True)
@@ -81,60 +60,30 @@ class Screen:
         """A label, and the text beside it."""
         for line in text.splitlines():
             for part in textwrap.wrap(line, columns() - 9, break_on_hyphens=False) or [""]:
-                painted = self.paint(part, code) if code == "2" else part
-                print(f"{self.paint(f'{who:>7}  ', code)}{painted}" if part else "", flush=True)
+                beside = self.paint(part, code) if code == "2" else part
+                print(f"{self.paint(f'{who:>7}  ', code)}{beside}".rstrip(), flush=True)
                 who = ""
 
-    async def send(self, person: Person, text: str) -> None:
-        """Send a message and show what comes of it."""
+    async def play(self, person: Person, text: str) -> None:
+        """Send a message, or press the button of this number, and show what comes of it."""
+        telegram, query = self.demo.telegram, ""
         self._news(person)  # what the page did before is none
-        telegram = self.demo.telegram
-        message = telegram.message(person.user, text)
-        key = person.telegram_id, message["message_id"]
-        if await self._done(lambda: bool(key in telegram.reactions or telegram.replies(message)), f"answer {text!r}"):
-            self._show(person, "".join(telegram.reactions.get(key, ())))
-
-    async def press(self, person: Person, number: int) -> None:
-        """Press a button that was shown, and show what comes of it."""
-        self._news(person)
-        (message, button), telegram = self.buttons[number - 1], self.demo.telegram
-        calls = len(telegram.calls)
-        query = telegram.press(person.user, message, button["callback_data"])
-
-        def alert() -> str:
-            return str(telegram.callback_answers.get(query, {}).get("text", ""))
-
-        def wrote() -> bool:
-            return any(call.method == "editMessageText" and call.status for call in telegram.calls[calls:])
-
-        if await self._done(lambda: bool(alert() or wrote()), "answer the button"):
-            self._show(person, alert())
-
-    async def _done(self, answered: Callable[[], bool], what: str) -> bool:
-        done = await self.demo.until(answered, what)
-        if not done:
+        if text.isdecimal() and 1 <= int(text) <= len(self.buttons):
+            message, button = self.buttons[int(text) - 1]
+            query = telegram.press(person.user, message, button["callback_data"])
+        else:
+            message = telegram.message(person.user, text)
+        if not await self.demo.until(lambda: not telegram.pending, f"answer {text!r}"):
             self.said("", KILLED, "2")
-        return done
-
-    def _show(self, person: Person, more: str) -> None:
-        """Show what Ryze was asked, what the bot wrote, and what else it did."""
+            return
         for call in self.demo.ryze.calls[self._requests_shown :]:
             what = f"{call.instance}: number {call.number}, pin {str(call.pin).lower()} → {call.status or 'no answer'}"
             self.said("Ryze", what, "2")
-        for message in self._news(person):
-            self.said("Bot", message["text"], "1;32")
-            rows = message.get("reply_markup", {}).get("inline_keyboard", [])
-            buttons = [(message, button) for row in rows for button in row if "callback_data" in button]
-            # The numbers keep their meaning below an answer without buttons, unless it is the one that had them.
-            if buttons or (self.buttons and self.buttons[0][0]["message_id"] == message["message_id"]):
-                self.buttons = buttons
-            if buttons:
-                labels = (f"[{number}] {button['text']}" for number, (_, button) in enumerate(buttons, 1))
-                self.said("", "   ".join(labels), "33")
-        self.said("Bot", more, "1;32")
-
-    def pins(self, person: Person) -> None:
-        """Show which chats are pinned at WhatsApp."""
+        for answer in self._news(person):
+            self.said("Bot", answer["text"], "1;32")
+            self._offer(answer)
+        self.said("Bot", telegram.callback_answers.get(query, {}).get("text", ""), "1;32")
+        self.said("Bot", "".join(telegram.reactions.get((person.telegram_id, message["message_id"]), ())), "1;32")
         for instance in person.instances[:1]:
             numbers = [jid.partition("@")[0] for jid in self.demo.ryze.instances[instance].pinned]
             self.said("Phone", f"{instance}: {', '.join(numbers) or 'nothing'} pinned", "2")
@@ -142,10 +91,19 @@ class Screen:
     def _news(self, person: Person) -> list[Json]:
         """The bot's messages in a person's chat that were not seen as they are now; from here on they are."""
         self._requests_shown = len(self.demo.ryze.calls)
-        sent = self.demo.telegram.sent(person.telegram_id)
-        news = [message for message in sent if message not in self._shown]
+        news = [message for message in self.demo.telegram.sent(person.telegram_id) if message not in self._shown]
         self._shown += news
         return news
+
+    def _offer(self, message: Json) -> None:
+        """Number a message's buttons. The numbers keep their meaning below an answer that has none."""
+        rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+        buttons = [(message, button) for row in rows for button in row if "callback_data" in button]
+        had_them = self.buttons and self.buttons[0][0]["message_id"] == message["message_id"]
+        if buttons or had_them:
+            self.buttons = buttons
+        labels = (f"[{number}] {button['text']}" for number, (_, button) in enumerate(buttons, 1))
+        self.said("", "   ".join(labels), "33")
 
 
 def columns() -> int:
@@ -153,29 +111,26 @@ def columns() -> int:
 
 
 def plain(text: str) -> None:
-    print(textwrap.fill(text, columns()), flush=True)
+    print(f"\n{textwrap.fill(text, columns())}", flush=True)
 
 
 async def tour(screen: Screen) -> None:
     """Play what the bot is for, and what may go wrong."""
-    for number, scene in enumerate(TOUR, 1):
-        screen.heading(f"{number}. {scene.title}")
-        screen.demo.ryze.drops_oldest = scene.drops_oldest
-        for person, text in scene.lines:
+    for number, (title, person, texts) in enumerate(TOUR, 1):
+        screen.heading(f"{number}. {title}")
+        screen.demo.ryze.drops_oldest = title == ONE_TOO_MANY
+        for text in texts:
             screen.said(person.name, text, "1;36")
-            if text.startswith(PRESS):
-                labels = [button["text"].startswith(text.removeprefix(PRESS)) for _, button in screen.buttons]
-                await screen.press(person, labels.index(True) + 1)
-            else:
-                await screen.send(person, text)
-            screen.pins(person)
+            labels = [f"{PRESS}{button['text']}" for _, button in screen.buttons]
+            pressed = next((str(place) for place, label in enumerate(labels, 1) if label.startswith(text)), text)
+            await screen.play(person, pressed)
     screen.demo.ryze.drops_oldest = False
     screen.buttons = []
 
 
 async def conversation(screen: Screen, *, terminal: bool) -> None:
     """Send what is typed or piped in as an operator's messages until its end."""
-    person = ANA
+    person, prompt = ANA, ""
     if terminal:
         screen.heading("Your turn")
         with suppress(ImportError):
@@ -184,17 +139,13 @@ async def conversation(screen: Screen, *, terminal: bool) -> None:
             f"You are {person.name}, an operator of {person.instances[0]}. Try /pin 11 97777-6666, /unpin, /help or"
             f" anything else; a button's number presses it; {QUIT} or Ctrl-D ends the demo."
         )
-    prompt = screen.prompt(person.name) if terminal else ""
+        # For `readline`, escapes are marked as having no width.
+        prompt = re.sub("\x1b[^m]*m", "\x01\\g<0>\x02", screen.paint(f"{person.name:>7}  ", "1;36"))
     while (line := await read_line(prompt)) is not None and (text := line.strip()) != QUIT:
-        if not text:
-            continue
-        if not terminal:
+        if text and not terminal:
             screen.said(person.name, text, "1;36")
-        if text.isdecimal() and 1 <= int(text) <= len(screen.buttons):
-            await screen.press(person, int(text))
-        else:
-            await screen.send(person, text)
-        screen.pins(person)
+        if text:
+            await screen.play(person, text)
 
 
 def read_line(prompt: str) -> asyncio.Future[str | None]:
@@ -202,16 +153,12 @@ def read_line(prompt: str) -> asyncio.Future[str | None]:
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str | None] = loop.create_future()
 
-    def tell(typed: str | None) -> None:
-        if not line.done():
-            line.set_result(typed)
-
     def read() -> None:
         typed = None
         with suppress(EOFError, OSError, RuntimeError, ValueError):  # its end, or it was closed
             typed = input(prompt)
         with suppress(RuntimeError):  # the demo has ended meanwhile
-            loop.call_soon_threadsafe(tell, typed)
+            loop.call_soon_threadsafe(lambda: None if line.done() else line.set_result(typed))
 
     if prompt:
         print(flush=True)
@@ -219,40 +166,29 @@ def read_line(prompt: str) -> asyncio.Future[str | None]:
     return line
 
 
-async def run(*, page_only: bool, port: int) -> int:
+async def run(*, terminal: bool) -> int:
     task = asyncio.current_task()
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else lambda: None)
-    plain(
-        "This is the real bot, in a process of its own, over real HTTP; Telegram and Ryze are stand-ins on 127.0.0.1."
-    )
+    plain("The real bot, in a process of its own, over real HTTP; Telegram and Ryze are stand-ins on 127.0.0.1.")
     try:
-        async with started() as demo, Page(demo, (ANA, BRUNO, EVE), port=port) as page:
-            screen, where = Screen(demo), f"To see it, and to play with it, open {page.url} in a browser."
-            if page_only:
-                plain(where)
-                await asyncio.get_running_loop().create_future()  # until a signal
+        async with started() as demo, Page(demo, (ANA, BRUNO, EVE)) as page:
+            screen = Screen(demo)
             await tour(screen)
-            print()
-            plain(where)
-            await conversation(screen, terminal=sys.stdin is not None and sys.stdin.isatty())
+            plain(f"To see it, and to play with it, open {page.url} in a browser.")
+            await conversation(screen, terminal=terminal)
     except DemoError as error:
         print(f"\n{error}", file=sys.stderr, flush=True)
         return 1
-    print()
     plain("That was the demo. README.md tells how to run the bot for your team.")
     return 0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.sandbox.demo", description="The real bot on stand-ins.")
-    parser.add_argument("--page-only", action="store_true", help="serve the page until Ctrl-C, without the tour")
-    parser.add_argument("--port", type=int, default=PORT, help="the page's, if it is free (default: %(default)s)")
-    asked = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script may have started it with Ctrl-C ignored
-    terminal = termios.tcgetattr(0) if sys.stdin is not None and sys.stdin.isatty() else None
+    terminal = termios.tcgetattr(0) if os.isatty(0) else None
     try:
-        return asyncio.run(run(page_only=asked.page_only, port=asked.port))
+        return asyncio.run(run(terminal=terminal is not None))
     except (KeyboardInterrupt, asyncio.CancelledError):
         print(flush=True)
         if terminal:

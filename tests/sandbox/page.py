@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from socket import create_server
 from typing import Self
@@ -17,27 +18,19 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, RequestHandler
 
-from tests.sandbox.ryze import Call
 from tests.sandbox.server import Json
-from tests.sandbox.stage import TOKENS, Demo, DemoError, Person
+from tests.sandbox.stage import PATIENCE, TOKENS, Demo, DemoError, Person
 
 PORT = 8765  # if it is free
 SLOW = 4.0  # seconds that a slow instance takes
 TYPING = 5.0  # seconds for which Telegram shows an action
 LOOK = 0.05  # seconds between two looks at whether anything changed
-LANGUAGES = {"en": "en", "pt-BR": "pt-br", "es": "es"}  # the page's, and Telegram's code of each
+LANGUAGES = ("en", "pt-BR", "es")
 HERE = Path(__file__).parent
-
-
-def _contact(name: str, jid: str, number: str, when: str = "", *said: str) -> Json:
-    """A chat on a phone; `phones.yaml` says what is what."""
-    last = dict(zip(LANGUAGES, said, strict=False))
-    return {"name": name, "jid": jid, "number": number, "when": when, "last": last}
-
-
-PHONES: dict[str, dict[str, Json]] = {
-    instance: {row[1]: _contact(*row) for row in rows}
-    for instance, rows in yaml.safe_load((HERE / "phones.yaml").read_text(encoding="utf-8")).items()
+# What each instance's phone knows; under a language is what was said last.
+PHONES: dict[str, list[Json]] = {
+    instance: [dict(zip(("name", "jid", "number", "when", *LANGUAGES), chat, strict=True)) for chat in chats]
+    for instance, chats in yaml.safe_load((HERE / "phones.yaml").read_text(encoding="utf-8")).items()
 }
 
 
@@ -48,15 +41,8 @@ class Page:
         self.demo = demo
         self.people = {person.telegram_id: person for person in people}
         self.port = port
-        self.presses: dict[str, int] = {}  # who pressed, by query
-        self._boot = time.time()
-        self._down = False
-        self._switched: dict[str, set[str]] = {name: set() for name in PHONES}
-        self._seen = {name: list(chats) for name, chats in PHONES.items()}
-        self._switching = asyncio.Lock()
-        routes = [(path, handler, {"page": self}) for path, handler in HANDLERS.items()]
-        self._application = Application(routes, log_function=lambda _: None)
-        demo.ryze.delay = self._delay
+        self._slow: set[str] = set()  # instances
+        demo.ryze.delay = lambda call: SLOW if call.instance in self._slow else 0.0
 
     @property
     def url(self) -> str:
@@ -69,7 +55,8 @@ class Page:
             listening = create_server(("127.0.0.1", 0))
         listening.settimeout(0)
         self.port = listening.getsockname()[1]
-        self._server = HTTPServer(self._application)
+        routes = [(path, handler, {"page": self}) for path, handler in HANDLERS.items()]
+        self._server = HTTPServer(Application(routes, log_function=lambda _: None))
         self._server.add_socket(listening)
         return self
 
@@ -83,54 +70,36 @@ class Page:
         """All that the page shows, as JSON; small enough to be sent again whenever any of it changes."""
         telegram, ryze = self.demo.telegram, self.demo.ryze
         return {
-            "boot": self._boot,
             "bot": {**telegram.me, "running": self.demo.running},
             "waiting": len(telegram.pending),
-            "switches": {"down": self._down, "drops": ryze.drops_oldest, "killed": not self.demo.running},
+            "switches": {"down": not ryze.listener, "drops": ryze.drops_oldest, "killed": not self.demo.running},
             "people": [
-                {"id": number, "name": person.name, "instances": person.instances, "menus": self._menus(number)}
+                {**asdict(person), "menus": {language: self._menu(number, language) for language in LANGUAGES}}
                 for number, person in self.people.items()
             ],
             "chats": {number: self._chat(number) for number in self.people},
             "phones": {name: self._phone(name) for name in PHONES},
-            "answers": [
-                {"query": query, "person": person, "text": str(telegram.callback_answers[query].get("text") or "")}
-                for query, person in self.presses.items()
-                if query in telegram.callback_answers
-            ],
             "requests": [
                 {"instance": call.instance, "number": call.number, "pin": call.pin, "status": call.status}
                 for call in ryze.calls[-12:]
             ],
         }
 
-    def _menus(self, person: int) -> dict[str, list[Json]]:
-        """A private chat's command menu by language: its own, or everybody's; in the language, or in no special one."""
-        commands = self.demo.telegram.commands
-        menus: dict[str, list[Json]] = {}
-        for language in LANGUAGES:
-            codes = (language[:2], "")
-            keys = [
-                *(("chat", person, None, code) for code in codes),
-                *(("default", None, None, code) for code in codes),
-            ]
-            menus[language] = next((commands[key] for key in keys if key in commands), [])
-        return menus
+    def _menu(self, person: int, language: str) -> list[Json]:
+        """A private chat's command menu: its own, or everybody's; in the language, or in no special one."""
+        for scope in (("chat", person, None), ("default", None, None)):
+            for code in (language[:2], ""):
+                if menu := self.demo.telegram.commands.get((*scope, code)):
+                    return menu
+        return []
 
     def _chat(self, person: int) -> Json:
-        messages = self.demo.telegram.messages(person)[-200:]
-        return {"messages": [self._message(message) for message in messages], "typing": self._typing(person)}
-
-    def _message(self, message: Json) -> Json:
-        kept = ("message_id", "date", "edit_date", "text", "entities", "contact")
-        shown: Json = {name: message[name] for name in kept if name in message}
-        shown["mine"] = message["from"]["id"] != self.demo.telegram.me["id"]
-        shown["keyboard"] = message.get("reply_markup", {}).get("inline_keyboard", [])
-        shown["reactions"] = self.demo.telegram.reactions.get((message["chat"]["id"], message["message_id"]), [])
-        if replied := message.get("reply_to_message"):
-            text = replied.get("text") or replied["contact"]["first_name"]
-            shown["reply_to"] = {"name": replied["from"]["first_name"], "text": text}
-        return shown
+        telegram = self.demo.telegram
+        messages = [
+            {**message, "reactions": telegram.reactions.get((person, message["message_id"]), [])}
+            for message in telegram.messages(person)[-100:]
+        ]
+        return {"messages": messages, "typing": self._typing(person)}
 
     def _typing(self, person: int) -> bool:
         """Whether “typing…” shows: for some seconds, or until the bot's next message."""
@@ -143,13 +112,19 @@ class Page:
 
     def _phone(self, name: str) -> Json:
         """An instance's chat list as WhatsApp orders it: what is pinned, newest first, then the rest."""
-        pinned, seen = self.demo.ryze.instances[name].pinned, self._seen[name]
-        seen += [jid for jid in pinned if jid not in seen]
-        chats = []
-        for jid in [*pinned, *(jid for jid in seen if jid not in pinned)]:
-            contact = PHONES[name].get(jid) or _contact("", jid, f"+{jid.partition('@')[0]}")
-            chats.append({**contact, "pinned": jid in pinned})
-        return {"chats": chats, "places": self.demo.ryze.max_pins, "switches": sorted(self._switched[name])}
+        ryze = self.demo.ryze
+        instance, known = ryze.instances[name], {chat["jid"]: chat for chat in PHONES[name]}
+        pinned = [
+            {"name": "", "jid": jid, "number": f"+{jid.partition('@')[0]}", **known.pop(jid, {}), "pinned": True}
+            for jid in instance.pinned
+        ]
+        switches = {
+            "disconnected": not instance.connected,
+            "token": instance.token != TOKENS[name],
+            "limit": TOKENS[name] in ryze.used_up,
+            "slow": name in self._slow,
+        }
+        return {"chats": [*pinned, *known.values()], "places": ryze.max_pins, "switches": switches}
 
     # What a person does
 
@@ -159,47 +134,40 @@ class Page:
         Raises:
             DemoError, LookupError, TypeError, ValueError: it makes no sense, or the bot did not start.
         """
-        if name == "switch":
-            async with self._switching:
-                await self._switch(asked["name"], asked["instance"], on=asked["on"])
-            return {}
-        act = {"say": self._say, "contact": self._share, "press": self._press}[name]
-        return act({**self.people[asked["person"]].user, "language_code": LANGUAGES[asked["language"]]}, asked)
-
-    def _say(self, user: Json, asked: Json) -> Json:
-        self.demo.telegram.message(user, asked["text"].strip())
+        telegram = self.demo.telegram
+        user = {**self.people[asked["person"]].user, "language_code": asked["language"].lower()}
+        if name == "say":
+            telegram.message(user, asked["text"].strip())
+        elif name == "contact":
+            telegram.message(user, None, contact=asked["contact"])
+        elif name == "press":
+            query = telegram.press(user, {"chat": user, "message_id": asked["message"]}, asked["data"])
+            with suppress(AssertionError):
+                await telegram.wait_for(lambda: query in telegram.callback_answers, PATIENCE)
+            return {"alert": telegram.callback_answers.get(query, {}).get("text")}
+        else:
+            await self._switch(asked["switch"], asked["instance"], on=asked["on"])
         return {}
-
-    def _share(self, user: Json, asked: Json) -> Json:
-        contact = {**PHONES["sales"], **PHONES["support"]}[asked["jid"]]
-        card = {"phone_number": contact["jid"].partition("@")[0], "first_name": contact["name"]}
-        self.demo.telegram.message(user, None, contact=card)
-        return {}
-
-    def _press(self, user: Json, asked: Json) -> Json:
-        shown = {message["message_id"]: message for message in self.demo.telegram.messages(user["id"])}
-        query = self.demo.telegram.press(user, shown[asked["message"]], asked["data"])
-        self.presses[query] = user["id"]
-        return {"query": query}
 
     async def _switch(self, name: str, instance: str, *, on: bool) -> None:
         ryze = self.demo.ryze
-        if name == "killed":
-            await (self.demo.kill() if on else self.demo.start())
-        elif name == "down":
-            await (ryze.down() if on else ryze.up())
-            self._down = on
-        elif name == "drops":
-            ryze.drops_oldest = on
-        else:
-            switched = self._switched[instance]
-            (switched.add if on else switched.discard)(name)
-            ryze.instances[instance].connected = "disconnected" not in switched
-            ryze.instances[instance].token = "another-token" if "token" in switched else TOKENS[instance]
-            ryze.used_up = {TOKENS[limited] for limited, names in self._switched.items() if "limit" in names}
-
-    def _delay(self, call: Call) -> float:
-        return SLOW if "slow" in self._switched.get(call.instance or "", ()) else 0.0
+        match name:
+            case "killed":
+                await (self.demo.kill() if on else self.demo.start())
+            case "down":
+                await (ryze.down() if on else ryze.up())
+            case "drops":
+                ryze.drops_oldest = on
+            case "disconnected":
+                ryze.instances[instance].connected = not on
+            case "token":
+                ryze.instances[instance].token = "another-token" if on else TOKENS[instance]
+            case "limit":
+                (ryze.used_up.add if on else ryze.used_up.discard)(TOKENS[instance])
+            case "slow":
+                (self._slow.add if on else self._slow.discard)(instance)
+            case _:
+                raise LookupError(name)
 
 
 class _Handler(RequestHandler):

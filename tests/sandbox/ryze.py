@@ -10,6 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import responses
 from typing import Any
@@ -17,7 +18,7 @@ from urllib.parse import unquote
 
 from tornado.httputil import HTTPServerRequest
 
-from tests.sandbox.server import Answer, ApiError, Fault, Json, LoopbackServer, Recorded
+from tests.sandbox.server import ApiError, Fault, Json, LoopbackServer, Recorded
 
 _PATH = re.compile(r"/api/chat/pinChat/([^/]+)")
 _LIST = "/api/instance/list"
@@ -46,7 +47,6 @@ class Call(Recorded):
     method: str
     path: str
     instance: str | None
-    token: str
     headers: dict[str, str]
     body: bytes
     number: Any
@@ -55,15 +55,12 @@ class Call(Recorded):
 
 
 class RyzeServer(LoopbackServer[Call]):
-    """Ryze, with one instance a name in `tokens`. `url` is what the bot takes as `ryze.base_url`.
+    """Ryze, with an instance for each name in `tokens`. `url` is what the bot takes as `ryze.base_url`.
 
     What a test may set: `instances[name].connected` and `.pinned`; `delay` (seconds before a call is done, or a
     function of the call); `max_pins`; `drops_oldest` (one pin too many is accepted, and the oldest is silently gone);
     `limit` (requests a window and token), `window` (seconds), `clock` (Unix seconds), `used_up` (tokens whose requests
     are all over the limit).
-
-    Args:
-        tokens: instance name to TokenInstance.
     """
 
     def __init__(self, tokens: dict[str, str]) -> None:
@@ -93,28 +90,25 @@ class RyzeServer(LoopbackServer[Call]):
         fault: Fault[Call] = Fault(when, **order)
         if fault.body is None and (message is not None or fault.status is not None):
             fault.status = fault.status or 500
-            fault.body = _envelope(message if message is not None else responses[fault.status])
+            refusal = ApiError(fault.status, responses[fault.status] if message is None else message)
+            fault.body = json.dumps(self._failure(refusal)).encode()
         return self._order(fault)
 
     def _receive(self, request: HTTPServerRequest) -> Call:
-        headers = {name.lower(): value for name, value in request.headers.get_all()}
-        token = headers.get("token", "")
         found = _PATH.fullmatch(request.path)
-        try:
+        body: object = None
+        with suppress(ValueError):
             body = json.loads(request.body)
-        except ValueError:
-            body = None
         fields = body if isinstance(body, dict) else {}
         return Call(
             method=request.method or "",
             path=request.path,
             instance=unquote(found[1]) if found else None,
-            token=token,
-            headers=headers,
+            headers={name.lower(): value for name, value in request.headers.get_all()},
             body=request.body,
             number=fields.get("number"),
             pin=fields.get("pin"),
-            remaining=self._spend(token),
+            remaining=self._spend(request.headers.get("token", "")),
         )
 
     def _spend(self, token: str) -> int:
@@ -126,55 +120,43 @@ class RyzeServer(LoopbackServer[Call]):
     def _current_window(self) -> int:
         return math.floor(self.clock() / self.window)
 
-    def _service_headers(self, call: Call) -> dict[str, str]:
+    def _headers(self, call: Call) -> dict[str, str]:
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(max(call.remaining, 0)),
             "X-RateLimit-Reset": str(math.ceil((self._current_window() + 1) * self.window)),
         }
 
-    async def _perform(self, call: Call, gone: asyncio.Future[None]) -> Answer:  # noqa: ARG002 - a pin is done even if nobody waits
+    def _failure(self, error: ApiError) -> Json:
+        return {"success": False, "error": {"message": error.description}}
+
+    async def _perform(self, call: Call) -> Json:
         instance = self.instances.get(call.instance or "", Instance(""))
         instance.at_work += 1
         instance.most_at_once = max(instance.most_at_once, instance.at_work)
         try:
             await asyncio.sleep(self.delay(call) if callable(self.delay) else self.delay)
-            result = self._list(call) if (call.method, call.path) == ("GET", _LIST) else self._pin_chat(call)
-        except ApiError as refusal:
-            headers = {"Content-Type": "application/json", **self._service_headers(call)}
-            return Answer(refusal.status, _envelope(refusal.description), headers)
+            return self._result(call)
         finally:
             instance.at_work -= 1
-        return Answer.of(200, result, self._service_headers(call))
 
-    def _list(self, call: Call) -> Json:
-        shown = [
-            {"name": name, "connection": {"state": "connected" if instance.connected else "disconnected"}}
-            for name, instance in self._instances_of(call).items()
-        ]
-        return {"success": True, "instances": shown}
-
-    def _pin_chat(self, call: Call) -> Json:
+    def _result(self, call: Call) -> Json:
+        own = self._instances_of(call)
+        if (call.method, call.path) == ("GET", _LIST):
+            states = {name: "connected" if one.connected else "disconnected" for name, one in own.items()}
+            shown = [{"name": name, "connection": {"state": state}} for name, state in states.items()]
+            return {"success": True, "instances": shown}
         if call.instance is None:
             raise ApiError(404, f"Cannot {call.method} {call.path}")
         if call.method != "POST":
             raise ApiError(405, "Method Not Allowed")
-        own = self._instances_of(call)
         if call.instance not in self.instances:
             raise ApiError(404, "Instance not found")
         if call.instance not in own:
             raise ApiError(403, "Token does not belong to this instance")
-        instance = own[call.instance]
         number, pin = _read(call)
-        if not instance.connected:
-            raise ApiError(503, "Instance is not connected to WhatsApp")
         jid = number if "@" in number else f"{number}@s.whatsapp.net"
-        if not pin:
-            instance.pinned[:] = [pinned for pinned in instance.pinned if pinned != jid]
-        elif jid not in instance.pinned:
-            if len(instance.pinned) >= self.max_pins and not self.drops_oldest:
-                raise ApiError(500, _LIMIT.format(self.max_pins))
-            instance.pinned[:] = [jid, *instance.pinned][: self.max_pins]
+        self._pin(own[call.instance], jid, pin=pin)
         message = f"Chat {'pinned' if pin else 'unpinned'} successfully"
         return {"success": True, "message": message, "chat_jid": jid, "pinned": pin}
 
@@ -182,16 +164,22 @@ class RyzeServer(LoopbackServer[Call]):
         """The instances that a call's token reaches, after rate limit and authentication."""
         if call.remaining < 0:
             raise ApiError(429, "Rate limit exceeded. Try again later.")
-        if not call.token:
+        if not call.headers.get("token"):
             raise ApiError(401, "Missing token in header")
-        own = {name: instance for name, instance in self.instances.items() if instance.token == call.token}
+        own = {name: one for name, one in self.instances.items() if one.token == call.headers["token"]}
         if not own:
             raise ApiError(401, "Invalid token")
         return own
 
-
-def _envelope(message: str) -> bytes:
-    return json.dumps({"success": False, "error": {"message": message}}).encode()
+    def _pin(self, instance: Instance, jid: str, *, pin: bool) -> None:
+        if not instance.connected:
+            raise ApiError(503, "Instance is not connected to WhatsApp")
+        if not pin:
+            instance.pinned[:] = [pinned for pinned in instance.pinned if pinned != jid]
+        elif jid not in instance.pinned:
+            if len(instance.pinned) >= self.max_pins and not self.drops_oldest:
+                raise ApiError(500, _LIMIT.format(self.max_pins))
+            instance.pinned[:] = [jid, *instance.pinned][: self.max_pins]
 
 
 def _read(call: Call) -> tuple[str, bool]:

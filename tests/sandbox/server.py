@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
 
@@ -33,34 +33,17 @@ class ApiError(Exception):
 
 @dataclass(eq=False, kw_only=True)
 class Recorded:
-    """What a server keeps of each call. `at` is `time.monotonic()`; `status` is None while nothing was answered."""
+    """What a server keeps of each call: when it came (`time.monotonic()`), and the status once it was answered.
+
+    `gone` is done once the client has left.
+    """
 
     at: float = field(default_factory=time.monotonic)
     status: int | None = None
+    gone: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future(), repr=False)
 
 
 C = TypeVar("C", bound=Recorded)
-
-
-@dataclass
-class Answer:
-    """A complete HTTP answer."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, status: int, value: object, headers: dict[str, str] | None = None) -> Self:
-        """An answer with a value as JSON."""
-        return cls(status, json.dumps(value).encode(), {"Content-Type": "application/json", **(headers or {})})
-
-    def raw(self) -> bytes:
-        """The bytes on the wire."""
-        headers = {"Connection": "close", "Content-Length": str(len(self.body)), **self.headers}
-        lines = [f"HTTP/1.1 {self.status} {responses.get(self.status, 'Unknown')}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
 
 
 @dataclass(eq=False)
@@ -69,23 +52,22 @@ class Fault(Generic[C]):
 
     Args:
         when: which calls it is for.
-        status, body, headers: answered instead of doing what was asked (with `done`: after doing it).
+        status, body, headers: answered instead of doing what was asked.
         raw: exactly these bytes on the socket, then the connection is closed.
         times: how many calls; None until `stop`.
         delay: seconds before anything else.
         drop: the connection is closed without an answer, "before" or "after" doing what was asked, or in its "mid".
-        hang: the connection is left open instead of being closed, until `stop`.
+        hang: the connection is left open instead of being closed, until `stop`; by itself, before doing anything.
         drip: seconds between one byte of the answer, head included, and the next.
     """
 
-    when: Callable[[C], bool]
+    when: Callable[[C], bool] = lambda _: True
     status: int | None = None
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes | None = None
     times: int | None = 1
     delay: float = 0.0
-    done: bool = False
     drop: Literal["before", "after", "mid"] | None = None
     hang: bool = False
     drip: float | None = None
@@ -103,22 +85,6 @@ class Fault(Generic[C]):
         self.hits += 1
         return True
 
-    def answers(self) -> bool:
-        """Whether it brings an answer of its own."""
-        return self.status is not None or self.raw is not None or self.body is not None
-
-    def acts(self) -> bool:
-        """Whether what was asked for is done all the same."""
-        return self.done or self.drop in {"after", "mid"} or not (self.answers() or self.drop or self.hang)
-
-    def speaks(self) -> bool:
-        """Whether any byte is answered."""
-        return self.drop in {None, "mid"} and (self.answers() or not self.hang)
-
-    def is_plain(self) -> bool:
-        """Whether a correct HTTP server could answer so."""
-        return self.raw is None and self.drip is None and not (self.drop or self.hang)
-
 
 class LoopbackServer(ABC, Generic[C]):
     """An async context manager that listens on a free port of 127.0.0.1 and records every call it gets."""
@@ -128,10 +94,9 @@ class LoopbackServer(ABC, Generic[C]):
         self.calls: list[C] = []
         self.connections = 0  # how many there were
         self._faults: list[Fault[C]] = []
-        self._listener: HTTPServer | None = None
+        self.listener: HTTPServer | None = None  # while it is up
         self._streams: WeakSet[IOStream] = WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()
         self._failures: list[Exception] = []
 
     @property
@@ -152,29 +117,18 @@ class LoopbackServer(ABC, Generic[C]):
 
     async def up(self) -> None:
         """Listen; the second time and later on the same port as before."""
-        if self._listener is None:
+        if self.listener is None:
             sockets = bind_sockets(self.port, "127.0.0.1")
             self.port = sockets[0].getsockname()[1]
-            self._listener = HTTPServer(self._accept, max_buffer_size=1 << 28)
-            self._listener.add_sockets(sockets)
+            self.listener = HTTPServer(self._accept, max_buffer_size=1 << 28)
+            self.listener.add_sockets(sockets)
 
     async def down(self) -> None:
         """Refuse connections and close the open ones; what the server knows stays."""
-        if self._listener is not None:
-            listener, self._listener = self._listener, None
+        if self.listener is not None:
+            listener, self.listener = self.listener, None
             listener.stop()
-            self.close_connections()
             await listener.close_all_connections()
-
-    def close_connections(self) -> None:
-        """Close the open connections, idle ones too, and go on listening."""
-        for stream in list(self._streams):
-            stream.close()
-
-    def stop_faults(self) -> None:
-        """End every fault that was ordered."""
-        for fault in self._faults:
-            fault.stop()
 
     async def wait_for(
         self,
@@ -182,20 +136,17 @@ class LoopbackServer(ABC, Generic[C]):
         timeout: float = 30.0,  # noqa: ASYNC109 - a test says how long it is ready to wait
         what: str = "what the test waits for",
     ) -> T:
-        """Wait until the condition holds and return its value; it is tried after every call and every 50 ms.
+        """Wait until the condition, tried every 5 ms, holds, and return its value.
 
         Raises:
             AssertionError: it did not hold in time; names the last calls.
         """
         deadline = time.monotonic() + timeout
         while not (value := condition()):
-            left = deadline - time.monotonic()
-            if left <= 0:
+            if time.monotonic() > deadline:
                 last = "\n".join(f"  {str(call)[:300]}" for call in self.calls[-10:])
                 raise AssertionError(f"not within {timeout:g} s: {what}; the last calls:\n{last or '  none'}")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(0.05, left)):
-                    await self._changed.wait()
+            await asyncio.sleep(0.005)
         return value
 
     @abstractmethod
@@ -203,16 +154,23 @@ class LoopbackServer(ABC, Generic[C]):
         """The record of a request."""
 
     @abstractmethod
-    async def _perform(self, call: C, gone: asyncio.Future[None]) -> Answer:
-        """Do what was asked. `gone` is done once the client has left."""
+    async def _perform(self, call: C) -> Json:
+        """Do what was asked and return the answer's body.
+
+        Raises:
+            ApiError: it is refused.
+        """
+
+    @abstractmethod
+    def _failure(self, error: ApiError) -> Json:
+        """The body of a refusal."""
+
+    def _headers(self, _call: C) -> dict[str, str]:
+        return {}
 
     def _order(self, fault: Fault[C]) -> Fault[C]:
         self._faults.append(fault)
         return fault
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     def _accept(self, request: HTTPServerRequest) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(request))
@@ -221,63 +179,59 @@ class LoopbackServer(ABC, Generic[C]):
 
     async def _serve(self, request: HTTPServerRequest) -> None:
         connection = cast("HTTP1Connection", request.connection)
-        if connection.stream not in self._streams:
-            self._streams.add(connection.stream)
+        stream = connection.stream
+        if stream not in self._streams:
+            self._streams.add(stream)
             self.connections += 1
-        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        connection.set_close_callback(lambda: None if gone.done() else gone.set_result(None))
         try:
             call = self._receive(request)
+            connection.set_close_callback(lambda: call.gone.set_result(None))
             self.calls.append(call)
-            self._notify()
-            fault = next((fault for fault in self._faults if fault.takes(call)), None)
-            if fault is None:
-                self._answer(call, connection, await self._perform(call, gone))
+            fault = next((fault for fault in self._faults if fault.takes(call)), Fault[C]())
+            await self._write(call, fault, stream)
+            if fault.raw is None and not fault.drop and not fault.hang:
+                connection.finish()
             else:
-                await self._spoil(call, fault, connection, gone)
+                stream.close()
         except StreamClosedError:
             pass
         except Exception as error:  # noqa: BLE001 - a stand-in's own bug is the test's failure, raised when it closes
             self._failures.append(error)
             connection.close()
-        finally:
-            self._notify()
 
-    def _answer(self, call: C, connection: HTTP1Connection, answer: Answer) -> None:
-        if connection.stream is None or connection.stream.closed():
-            return
-        call.status = answer.status
-        headers = HTTPHeaders({"Content-Length": str(len(answer.body)), **answer.headers})
-        start = ResponseStartLine("", answer.status, responses.get(answer.status, "Unknown"))
-        connection.write_headers(start, headers, answer.body)
-        connection.finish()
+    async def _write(self, call: C, fault: Fault[C], stream: IOStream) -> None:
+        if fault.delay:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(fault.delay):
+                    await fault.stopped.wait()
+        data = await self._answer(call, fault)
+        if fault.drip is None:
+            await stream.write(data)
+        else:
+            for byte in data:
+                await stream.write(bytes([byte]))
+                await asyncio.sleep(fault.drip)
+        if fault.hang:
+            await fault.stopped.wait()
 
-    async def _spoil(self, call: C, fault: Fault[C], connection: HTTP1Connection, gone: asyncio.Future[None]) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(fault.delay):
-                await fault.stopped.wait()
-        answer = await self._perform(call, gone) if fault.acts() else Answer(200, b"")
-        if fault.answers():
-            body = fault.body or b""
-            kind = "text/html" if body.startswith(b"<") else "application/json"
-            answer = Answer(fault.status or 200, body, {"Content-Type": kind, **fault.headers})
-        if fault.is_plain():
-            self._answer(call, connection, answer)
-        elif connection.stream is not None and not connection.stream.closed():
-            stream = connection.detach()
-            if fault.speaks():
-                call.status = answer.status
-                await self._write(stream, answer, fault)
-            self._notify()
-            if fault.hang:
-                await fault.stopped.wait()
-            stream.close()
-
-    async def _write(self, stream: IOStream, answer: Answer, fault: Fault[C]) -> None:
-        data = fault.raw if fault.raw is not None else answer.raw()
-        if fault.drop == "mid":
-            data = data[: len(data) - max(1, len(answer.body) // 2)]
-        step = len(data) if fault.drip is None else 1
-        for place in range(0, len(data), step):
-            await stream.write(data[place : place + step])
-            await asyncio.sleep(fault.drip or 0)
+    async def _answer(self, call: C, fault: Fault[C]) -> bytes:
+        """What goes over the wire: all of it, a part, or nothing."""
+        if fault.raw is not None:
+            return fault.raw
+        headers, body = fault.headers, fault.body or b""
+        if fault.status is not None or fault.body is not None:
+            call.status = fault.status or 200
+        elif fault.drop == "before" or (fault.hang and fault.drop is None):
+            return b""
+        else:
+            try:
+                call.status, value = 200, await self._perform(call)
+            except ApiError as error:
+                call.status, value = error.status, self._failure(error)
+            headers, body = {"Content-Type": "application/json", **self._headers(call)}, json.dumps(value).encode()
+        lines = [f"HTTP/1.1 {call.status} {responses.get(call.status, 'Unknown')}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        answer = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body
+        if fault.drop == "after":
+            return b""
+        return answer[:-1] if fault.drop == "mid" else answer

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 import textwrap
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.sandbox.ryze import RyzeServer
@@ -41,7 +42,6 @@ EVE = Person(2001, "Eve")
 OPERATORS = (ANA, BRUNO, CARLA, DAVI)
 
 TOKENS = {person.instances[0]: f"token-of-{person.instances[0]}" for person in OPERATORS}
-PINNED_ON_THE_PHONE = ["442079460958@s.whatsapp.net", "5521987654321@s.whatsapp.net"]
 
 
 class DemoError(Exception):
@@ -75,15 +75,14 @@ async def start_program(token: str, folder: Path, command: Sequence[str] = BOT) 
         )
 
 
+@dataclass
 class Demo:
     """The stand-ins, and the bot between them."""
 
-    def __init__(self, telegram: TelegramServer, ryze: RyzeServer, folder: Path) -> None:
-        self.telegram = telegram
-        self.ryze = ryze
-        self.folder = folder
-        self.bot: asyncio.subprocess.Process | None = None
-        self.killed = False
+    telegram: TelegramServer
+    ryze: RyzeServer
+    folder: Path
+    bot: asyncio.subprocess.Process | None = None
 
     @property
     def running(self) -> bool:
@@ -91,17 +90,14 @@ class Demo:
 
     async def start(self) -> None:
         """Start the bot, unless it runs, and wait until it asks for updates."""
-        if self.running:
-            return
-        calls = len(self.telegram.calls)
-        self.bot = await start_program(self.telegram.token, self.folder)
-        self.killed = False
-        await self.until(lambda: any(call.method == "getUpdates" for call in self.telegram.calls[calls:]), "start")
+        if not self.running:
+            calls = len(self.telegram.calls)
+            self.bot = await start_program(self.telegram.token, self.folder)
+            await self.until(lambda: any(call.method == "getUpdates" for call in self.telegram.calls[calls:]), "start")
 
     async def kill(self) -> None:
         """End the bot by SIGKILL, as a crash would: it has no time for anything."""
-        if self.bot is not None and self.running:
-            self.killed = True
+        if self.bot and self.running:
             self.bot.kill()
             await self.bot.wait()
 
@@ -111,17 +107,11 @@ class Demo:
         Raises:
             DemoError: it did not leave, or not with status 0.
         """
-        if self.bot is None or not self.running:
-            return
-        self.bot.terminate()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                status = await self.bot.wait()
-        except TimeoutError:
-            await self.kill()
-            raise DemoError(f"The bot did not end within {PATIENCE:g} s of SIGTERM.") from None
-        if status:
-            raise DemoError(f"The bot ended with status {status}.")
+        if self.bot and self.running:
+            self.bot.terminate()
+            await self.until(lambda: not self.running, "end")
+            if self.bot.returncode:
+                raise DemoError(f"The bot ended with status {self.bot.returncode}.")
 
     async def until(self, done: Callable[[], bool], what: str) -> bool:
         """Wait for something that the bot is to do; False if it was killed meanwhile.
@@ -133,7 +123,7 @@ class Demo:
             await self.telegram.wait_for(lambda: done() or not self.running, PATIENCE)
         except AssertionError:
             raise DemoError(f"The bot did not {what} within {PATIENCE:g} s.") from None
-        if not done() and not self.killed and self.bot is not None:
+        if not done() and self.bot and self.bot.returncode != -signal.SIGKILL:
             raise DemoError(f"The bot did not {what}: it ended with status {self.bot.returncode}.")
         return done()
 
@@ -145,15 +135,12 @@ async def started() -> AsyncIterator[Demo]:
         async with TelegramServer() as telegram, RyzeServer(TOKENS) as ryze:
             for person in (*OPERATORS, EVE):
                 telegram.add_chat(person.user)
-            operators = [
-                {"telegram_id": person.telegram_id, "name": person.name, "instances": person.instances}
-                for person in OPERATORS
-            ]
+            operators = [asdict(person) for person in OPERATORS]
             configure(Path(folder), telegram, ryze, operators, region="BR", admins=[BRUNO.telegram_id])
             ryze.window = 15.0  # seconds, of a minute: nobody wants to watch a full one
             ryze.instances["night"].connected = False
             ryze.instances["warehouse"].token = "changed-meanwhile"
-            ryze.instances["sales"].pinned = list(PINNED_ON_THE_PHONE)
+            ryze.instances["sales"].pinned = ["442079460958@s.whatsapp.net", "5521987654321@s.whatsapp.net"]
             demo = Demo(telegram, ryze, Path(folder))
             try:
                 await demo.start()
@@ -164,5 +151,4 @@ async def started() -> AsyncIterator[Demo]:
                 end = textwrap.indent("\n".join(log), "  ") or "  empty"
                 raise DemoError(f"{error}\nThe end of its log:\n{end}") from None
             finally:
-                with suppress(DemoError):
-                    await demo.stop()
+                await demo.kill()

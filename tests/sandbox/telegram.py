@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import responses
 from inspect import isawaitable
@@ -16,10 +16,9 @@ from typing import Any
 
 from tornado.httputil import HTTPServerRequest
 
-from tests.sandbox.content import content
-from tests.sandbox.entities import bot_commands, utf16
-from tests.sandbox.server import Answer, ApiError, Fault, Json
-from tests.sandbox.updates import CONFLICT, Call, UpdatesServer, integer
+from tests.sandbox.content import bot_commands, content, utf16
+from tests.sandbox.server import ApiError, Fault, Json
+from tests.sandbox.updates import CONFLICT, Call, UpdatesServer
 
 __all__ = ["Call", "TelegramServer"]
 
@@ -37,15 +36,13 @@ _TEXTS = {"text", "callback_query_id", "url", "secret_token", "language_code", "
 class _Chat:
     info: Json
     messages: dict[int, Json] = field(default_factory=dict)
-    topics: set[int] = field(default_factory=set)
 
 
 class TelegramServer(UpdatesServer):
     """Telegram, for one bot. `url` is what the bot takes as `telegram.api_url`.
 
-    What a test may set: `token`, `blocked` (users who blocked the bot), `closed_topics` ((chat id, thread id) pairs),
-    `webhook_backoff` (seconds before the second attempt), `conflict_pause` (seconds by which the second 409 in a row
-    is held back), `clock` (seconds, by which a repeated `getUpdates` is known), `next_update_id`.
+    What a test may set: `token`, `blocked` (users who blocked the bot), `webhook_backoff` (seconds before the second
+    attempt), `clock` (seconds, by which a repeated `getUpdates` is known), `next_update_id`.
 
     What it keeps: `callback_answers` by query, `commands` by scope, `descriptions` by language, `reactions` (emoji) by
     chat and message.
@@ -56,7 +53,6 @@ class TelegramServer(UpdatesServer):
         self.token = "123456:sandbox-bot-token"
         self.me = {"id": 123456, "is_bot": True, "first_name": "Ryze Pin", "username": "ryze_pin_bot"}
         self.blocked: set[int] = set()
-        self.closed_topics: set[tuple[int, int]] = set()
         self.callback_answers: dict[str, Json] = {}
         self.commands: dict[tuple[str, int | None, int | None, str], list[Json]] = {}
         self.descriptions: dict[str, str] = {}
@@ -64,43 +60,18 @@ class TelegramServer(UpdatesServer):
         self._chats: dict[int, _Chat] = {}
         self._migrated: dict[int, int] = {}
         self._replies: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        self._message_ids = count(1)
-        self._query_ids = count(4_000_000_001)
-        self._methods: dict[str, Callable[[Json], object]] = {
-            "getme": self._get_me,
-            "setwebhook": self._set_webhook,
-            "deletewebhook": self._delete_webhook,
-            "getwebhookinfo": self._get_webhook_info,
-            "sendmessage": self._send_message,
-            "editmessagetext": self._edit_message_text,
-            "sendchataction": self._send_chat_action,
-            "answercallbackquery": self._answer_callback_query,
-            "setmessagereaction": self._set_message_reaction,
-            "setmycommands": self._set_my_commands,
-            "deletemycommands": self._delete_my_commands,
-            "setmyshortdescription": self._set_my_short_description,
-        }
+        self._ids = count(1)
 
     # What people do
 
     def message(self, user: User, text: str | None, *, chat: User | None = None, **fields: Any) -> Json:  # noqa: ANN401 - a message's fields are JSON
-        """Queue a message from a user: in private unless `chat` says otherwise.
+        """Queue a message from a user, in private unless `chat` says otherwise, and return it as the server keeps it.
 
-        Args:
-            user: an id, or a user with all fields.
-            text: None for a message of another kind; `fields` say which.
-            chat: an id of a chat seen before, or a chat.
-            fields: put over the message; None takes a field away.
-
-        Returns:
-            The message, as the server keeps it.
+        The text is None for a message of another kind. `fields` are put over the message; None takes a field away.
         """
-        sender = _user(user)
-        room = self.add_chat(sender["id"] if chat is None else chat, sender)
-        message = self._written(sender, room) | _spoken(text)
-        message = {name: value for name, value in {**message, **fields}.items() if value is not None}
-        if message.get("is_topic_message"):
-            room.topics.add(message["message_thread_id"])
+        room = self.add_chat(user if chat is None else chat)
+        message = self._written(_user(user), room) | _spoken(text) | fields
+        message = {name: value for name, value in message.items() if value is not None}
         room.messages[message["message_id"]] = message
         self.push({"message": message})
         return message
@@ -119,31 +90,20 @@ class TelegramServer(UpdatesServer):
 
     def press(self, user: User, message: Json, data: str) -> str:
         """Queue the press of a button with this data, whether there is such a button or not; returns the query's id."""
-        chat_id, message_id = message["chat"]["id"], message["message_id"]
-        now = self._chats[chat_id].messages.get(message_id)
-        query_id = str(next(self._query_ids))
-        query = {
-            "id": query_id,
-            "from": _user(user),
-            "message": now or {"chat": message["chat"], "message_id": message_id, "date": 0},
-            "chat_instance": str(-chat_id),
-            "data": data,
-        }
-        self.push({"callback_query": query})
+        query_id = str(next(self._ids))
+        deleted = {"chat": message["chat"], "message_id": message["message_id"], "date": 0}
+        pressed = {"from": _user(user), "message": self.current(message) or deleted, "data": data}
+        self.push({"callback_query": {"id": query_id, "chat_instance": "1", **pressed}})
         return query_id
 
-    def add_chat(self, chat: User, user: Json | None = None) -> _Chat:
+    def add_chat(self, chat: User) -> _Chat:
         """Make a chat known to the bot without a message: a user who pressed Start, a group it was added to."""
-        info = dict(chat) if isinstance(chat, dict) else {"id": chat}
-        if info["id"] not in self._chats:
-            if info["id"] > 0:
-                person = user if user is not None and user["id"] == info["id"] else _user(info["id"])
-                names = {key: person[key] for key in ("first_name", "last_name", "username") if key in person}
-                info = Json(type="private") | names | info
-            else:
-                info = Json(type="supergroup", title="Team") | info
-            self._chats[info["id"]] = _Chat(info)
-        return self._chats[info["id"]]
+        info: Json = chat if isinstance(chat, dict) else {"id": chat}
+        if info["id"] > 0:
+            info = {"id": info["id"], "type": "private", "first_name": _user(chat)["first_name"]}
+        else:
+            info = {"type": "supergroup", "title": "Team", **info}
+        return self._chats.setdefault(info["id"], _Chat(info))
 
     def migrate(self, chat_id: int) -> int:
         """Make a group a supergroup and return its new id."""
@@ -174,15 +134,10 @@ class TelegramServer(UpdatesServer):
         numbers = self._replies[message["chat"]["id"], message["message_id"]]
         return [shown[number] for number in numbers if number in shown]
 
-    async def answers(self, message: Json, count: int = 1, timeout: float = 30.0) -> list[Json]:  # noqa: ASYNC109 - as in wait_for
-        """Wait until so many of the bot's messages reply to the message; returns all of them."""
-        what = f"{count} answer(s) to {message.get('text')!r}"
-        await self.wait_for(lambda: len(self.replies(message)) >= count, timeout, what)
-        return self.replies(message)
-
     async def answer(self, message: Json, timeout: float = 30.0) -> Json:  # noqa: ASYNC109 - as in wait_for
-        """The first answer to the message."""
-        return (await self.answers(message, 1, timeout))[0]
+        """Wait for an answer to the message and return the first."""
+        what = f"an answer to {message.get('text')!r}"
+        return (await self.wait_for(lambda: self.replies(message), timeout, what))[0]
 
     def button(self, message: Json, label_part: str) -> str:
         """The callback data of the message's first button with this in its label."""
@@ -205,8 +160,8 @@ class TelegramServer(UpdatesServer):
         if "status" in order and "body" not in order:
             usual = CONFLICT if order["status"] == 409 else responses[order["status"]]
             parameters = {} if retry_after is None else {"retry_after": retry_after}
-            failure = _failure(ApiError(order["status"], description or usual, **parameters))
-            order |= {"body": failure.body, "headers": failure.headers}
+            failure = self._failure(ApiError(order["status"], description or usual, **parameters))
+            order["body"] = json.dumps(failure).encode()
         return self._order(
             Fault(lambda call: method.lower() in ("*", call.method.lower()) and when(call.params), **order)
         )
@@ -214,51 +169,44 @@ class TelegramServer(UpdatesServer):
     # The server
 
     def _receive(self, request: HTTPServerRequest) -> Call:
-        params: Json = {name: values[-1].decode("utf-8", "replace") for name, values in request.arguments.items()}
-        if request.headers.get("Content-Type", "").startswith("application/json"):
-            params |= json.loads(request.body or b"{}")
-        decoded = {name: value if name in _TEXTS else _decoded(value) for name, value in params.items()}
-        return Call(request.path.removeprefix(f"/bot{self.token}/"), decoded)
+        form = {name: values[-1].decode("utf-8", "replace") for name, values in request.arguments.items()}
+        params = {name: value if name in _TEXTS else _decoded(value) for name, value in form.items()}
+        return Call(request.path.removeprefix(f"/bot{self.token}/"), params)
 
-    async def _perform(self, call: Call, gone: Awaitable[None]) -> Answer:
-        try:
-            return Answer.of(200, {"ok": True, "result": await self._result(call, gone)})
-        except ApiError as error:
-            return _failure(error)
-
-    async def _result(self, call: Call, gone: Any) -> object:  # noqa: ANN401 - a future, as in _perform
-        if call.method.lower() == "getupdates":
-            return await self._get_updates(call.params, gone)
-        method = self._methods.get(call.method.lower())
+    async def _perform(self, call: Call) -> Json:
+        """Calls what is named after the method: `_send_message` for sendMessage."""
+        if call.method == "getUpdates":
+            return {"ok": True, "result": await self._get_updates(call)}
+        name = re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", call.method)
+        method = getattr(self, f"_{name}", None)
         if method is None:
             raise ApiError(404, "Not Found")
         result = method(call.params)
-        return await result if isawaitable(result) else result
+        return {"ok": True, "result": await result if isawaitable(result) else result}
+
+    def _failure(self, error: ApiError) -> Json:
+        parameters = {"parameters": error.parameters} if error.parameters else {}
+        return {"ok": False, "error_code": error.status, "description": error.description, **parameters}
 
     # Messages
 
     def _written(self, sender: Json, room: _Chat) -> Json:
         """A message before it holds anything."""
-        message_id = next(self._message_ids)
-        return {"message_id": message_id, "from": sender, "chat": room.info, "date": int(time.time())}
+        return {"message_id": next(self._ids), "from": sender, "chat": room.info, "date": int(time.time())}
 
     def _get_me(self, _params: Json) -> Json:
-        return {**self.me, "can_join_groups": True, "can_read_all_group_messages": False}
+        return self.me
 
     def _send_message(self, params: Json) -> Json:
         shown = content(params)
         room = self._room(params)
         chat_id = room.info["id"]
         replied = self._replied(room, params)
-        thread = integer(params, "message_thread_id", 0) or None
-        if thread is not None and thread not in room.topics:
-            raise ApiError(400, "Bad Request: message thread not found")
-        if thread is None and replied is not None and replied.get("is_topic_message"):
+        thread = _integer(params, "message_thread_id")
+        if not thread and replied is not None and replied.get("is_topic_message"):
             thread = replied["message_thread_id"]
-        if (chat_id, thread) in self.closed_topics:
-            raise ApiError(400, "Bad Request: TOPIC_CLOSED")
         message = self._written(self.me, room) | shown
-        if thread is not None:
+        if thread:
             message |= {"message_thread_id": thread, "is_topic_message": True}
         if replied is not None:
             message["reply_to_message"] = {key: value for key, value in replied.items() if key != "reply_to_message"}
@@ -296,7 +244,7 @@ class TelegramServer(UpdatesServer):
         return True
 
     def _room(self, params: Json) -> _Chat:
-        chat_id = integer(params, "chat_id", 0)
+        chat_id = _integer(params, "chat_id")
         if chat_id in self._migrated:
             text = "Bad Request: group chat was upgraded to a supergroup chat"
             raise ApiError(400, text, migrate_to_chat_id=self._migrated[chat_id])
@@ -308,7 +256,7 @@ class TelegramServer(UpdatesServer):
 
     def _found(self, params: Json, otherwise: str) -> tuple[_Chat, Json]:
         room = self._room(params)
-        message = room.messages.get(integer(params, "message_id", 0))
+        message = room.messages.get(_integer(params, "message_id"))
         if message is None:
             raise ApiError(400, f"Bad Request: {otherwise}")
         return room, message
@@ -318,7 +266,7 @@ class TelegramServer(UpdatesServer):
         asked = params.get("reply_parameters")
         if asked is None:
             return None
-        found = room.messages.get(integer(asked, "message_id", 0))
+        found = room.messages.get(_integer(asked, "message_id"))
         if found is None and not asked.get("allow_sending_without_reply"):
             raise ApiError(400, "Bad Request: message to be replied not found")
         return found
@@ -360,18 +308,14 @@ def _spoken(text: str | None) -> Json:
     return {} if text is None else {"text": text, "entities": bot_commands(text)}
 
 
-def _failure(error: ApiError) -> Answer:
-    envelope: Json = {"ok": False, "error_code": error.status, "description": error.description}
-    if error.parameters:
-        envelope["parameters"] = error.parameters
-    retry_after = error.parameters.get("retry_after")
-    return Answer.of(error.status, envelope, {} if retry_after is None else {"Retry-After": str(retry_after)})
+def _integer(params: Json, name: str) -> int:
+    """A parameter, whatever a forged update made of it; 0 if it is no integer."""
+    value = params.get(name)
+    return value if isinstance(value, int) else 0
 
 
-def _decoded(value: object) -> object:
-    """A parameter as JSON would have it, however it was sent; what is no JSON stays as it is."""
-    if not isinstance(value, str):
-        return value
+def _decoded(value: str) -> object:
+    """A parameter as JSON would have it; what is no JSON stays as it is."""
     try:
         return json.loads(value)
     except ValueError:

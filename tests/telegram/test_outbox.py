@@ -161,7 +161,7 @@ async def test_a_lost_answer_is_one_line_in_the_log(desk: Desk, caplog: pytest.L
     desk.fault("editMessageText", status=429, retry_after=400)
     await desk.outbox.edit(own, PINNED, ANA)
     desk.telegram.blocked.add(ANA)
-    desk.telegram.closed_topics.add((TEAM["id"], 77))
+    desk.telegram.fault("sendMessage", status=400, description="Bad Request: TOPIC_CLOSED")
     await desk.outbox.reply(desk.asked(TEAM, **TOPIC), PINNED, ANA)
     await desk.outbox.reply(desk.asked(), PINNED, ANA)
     lost = [record.message.partition(" could not be delivered")[0] for record in caplog.records]

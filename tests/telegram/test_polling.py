@@ -27,7 +27,7 @@ class Line:
         self.telegram, self.bot, self.reports = telegram, bot, Reports()
         self.wait_for, self.fault = telegram.wait_for, telegram.fault
         self.polling = Polling(bot, self.reports)
-        self.polling.first_pause, self.polling.still, telegram.conflict_pause = 0.025, 0, 0.1
+        self.polling.first_pause, self.polling.still = 0.025, 0
         self.begun: dict[str, bool] = {}  # whether it was fresh, by the text
         self.done: list[str] = []
         self.held: dict[str, asyncio.Event] = {}
