@@ -1,7 +1,6 @@
 """Whether the bot is well: a watchdog that ends a deaf process, and what `python -m bot health` says."""
 
 import faulthandler
-import os
 import time
 from contextlib import AbstractContextManager, closing, suppress
 from http.client import HTTPConnection, HTTPException
@@ -37,10 +36,8 @@ class Health(AbstractContextManager["Health"]):
 
 
 def heartbeat_file(settings: Settings) -> Path:
-    """Return the file that is touched whenever Telegram answered: beside the state, or where there is a folder."""
-    if not settings.database_url:
-        return settings.state.with_suffix(".heartbeat")
-    return Path("/data" if os.access("/data", os.W_OK) else "", "ryze-pin-bot.heartbeat")
+    """Return the file that is touched whenever Telegram answered: beside the state, else in the working folder."""
+    return (Path("ryze-pin-bot") if settings.database_url else settings.state).with_suffix(".heartbeat")
 
 
 def health(settings: Settings) -> int:

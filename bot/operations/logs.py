@@ -3,10 +3,8 @@
 import json
 import logging
 import re
-import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TextIO
 from urllib.parse import quote
 
 # They log every request or poll. The last one logs a traceback for every answer that is no JSON, such as an outage's
@@ -17,9 +15,9 @@ _BOT_TOKEN = re.compile(r"bot\d+(?::|%3A)[\w-]+|\d+(?::|%3A)[\w-]{30,}", re.IGNO
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-def configure(level: str, secrets: Iterable[str], stream: TextIO | None = None) -> None:
-    """Send all from `level` on to `stream` (stderr) as `2026-11-22T14:05:01.123Z INFO bot.app message`, in UTC."""
-    root, handler = logging.getLogger(), logging.StreamHandler(stream or sys.stderr)
+def configure(level: str, secrets: Iterable[str]) -> None:
+    """Send all from `level` on to stderr as `2026-11-22T14:05:01.123Z INFO bot.app message`, in UTC."""
+    root, handler = logging.getLogger(), logging.StreamHandler()
     handler.setFormatter(_Formatter(masker(secrets)))
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -7,17 +7,15 @@ import sys
 import time
 from contextlib import aclosing, suppress
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-
-from telegram.error import BadRequest, Forbidden
 
 from bot import http_client
 from bot.memory.store import Entry, Store
 from bot.operations.logs import masker
 from bot.ryze.client import HEADERS, MAX_BYTES
 from bot.ryze.reading import read_command
-from bot.settings.model import Instance, Settings
+from bot.settings.model import Settings
 from bot.telegram import build_bot
 from bot.telegram.outbox import reason
 
@@ -27,7 +25,7 @@ async def history(settings: Settings, since: float | None, instance: str | None,
     if instance is not None and instance not in settings.instances:
         print(f"There is no instance {instance}; there are: {', '.join(settings.instances)}", file=sys.stderr)
         return 2
-    async with aclosing(_open(settings)) as store:
+    async with aclosing(Store.open(settings.database_url or settings.state, settings.keep)) as store:
         entries = await store.history(instance, since and time.time() - since, 1_000_000, 0)
     columns = Entry.__slots__ if as_csv else ("at", "operator", "instance", "action", "chat", "outcome")
     write = csv.writer(sys.stdout).writerow if as_csv else lambda values: print(*values, sep="  ")
@@ -46,66 +44,49 @@ async def forget(settings: Settings, number: str) -> int:
     if chat is None or others:
         print("Not one number: write it as +, country code and digits, or as a chat's JID", file=sys.stderr)
         return 2
-    async with aclosing(_open(settings)) as store:
+    async with aclosing(Store.open(settings.database_url or settings.state, settings.keep)) as store:
         print(f"Attempts removed: {await store.forget(chat.number)}")
     return 0
 
 
-def _open(settings: Settings) -> Store:
-    # A file that is not there has nothing to read or to forget; made here, it might be another user's than the bot's.
-    exists = settings.database_url or settings.state.exists()
-    return Store.open(settings.history_target, settings.keep if exists else timedelta(0))
-
-
 async def check_live(settings: Settings) -> int:
-    """Ask Telegram who the bot is and who has started it, and Ryze how the instances are; changes nothing anywhere."""
-    looks = [_look_at(settings, instance) for instance in settings.instances.values()]
-    results, mask = [*await _ask_telegram(settings), *await asyncio.gather(*looks)], masker(settings.secrets)
-    print(*(mask(line) for line, _ in results), sep="\n")
-    return 0 if all(good for _, good in results) else 1
+    """Ask Telegram who the bot is, and Ryze how the instances are; changes nothing anywhere; give the exit status."""
+    looks = {"Telegram": asyncio.create_task(_ask_telegram(settings))}
+    for name in settings.instances:
+        looks[f"Ryze, with the token of {name}"] = asyncio.create_task(_ask_ryze(settings, name))
+    mask, status = masker(settings.secrets), 0
+    for who, look in looks.items():
+        try:
+            said, good = await look
+        except Exception as error:  # noqa: BLE001 - the libraries raise anything on an answer that is not as described
+            said, good = f"can't be used ({reason(error)})", False
+        print(mask(f"{who}: {said}"))
+        status = status if good else 1
+    return status
 
 
-async def _ask_telegram(settings: Settings) -> list[tuple[str, bool]]:
-    people = {admin: f"Admin {admin}" for admin in settings.admins}
-    people |= {operator.telegram_id: f"Operator {operator.name}" for operator in settings.operators.values()}
-    lines = []
-    try:
-        api = settings.telegram_token, settings.telegram.api_url
-        async with asyncio.timeout(60), build_bot(*api) as bot:
-            lines.append((f"Telegram: the bot is @{bot.username}", True))
-            for person, name in people.items():
-                try:
-                    await bot.get_chat(person)
-                except (BadRequest, Forbidden):
-                    lines.append((f"{name}: has not pressed Start yet, or has blocked the bot", False))
-    except Exception as error:  # noqa: BLE001 - the library raises anything on an answer that is not of the Bot API's shape
-        lines.append((f"Telegram: can't be used ({reason(error)})", False))
-    return lines
+async def _ask_telegram(settings: Settings) -> tuple[str, bool]:
+    async with asyncio.timeout(60), build_bot(settings.telegram_token, settings.telegram.api_url) as bot:
+        return f"the bot is @{bot.username}", True
 
 
-async def _look_at(settings: Settings, instance: Instance) -> tuple[str, bool]:
+async def _ask_ryze(settings: Settings, name: str) -> tuple[str, bool]:
     """Ask for the instances that a token reaches: by the vendor's pages, the recommended look at an instance."""
-    url, timeout, states = settings.ryze.base_url, settings.ryze.timeout, dict[str, str]()
+    url, states = f"{settings.ryze.base_url}/api/instance/list", dict[str, str]()
+    headers = HEADERS | {"token": settings.instances[name].token}
 
     def note(found: dict[str, Any]) -> dict[str, Any]:
         with suppress(KeyError, TypeError):  # an object that is no instance
             states[found["name"]] = found["connection"]["state"]
         return found
 
-    try:
-        async with (
-            asyncio.timeout(timeout),
-            http_client.build(connect_timeout=timeout) as http,
-            http.stream("GET", f"{url}/api/instance/list", headers=HEADERS | {"token": instance.token}) as response,
-        ):
-            body = await anext(response.aiter_raw(MAX_BYTES), b"")
-    except Exception as error:  # noqa: BLE001 - the libraries let through what ssl, idna and anyio raise
-        return f"Ryze: {url} can't be reached ({reason(error)})", False
+    async with asyncio.timeout(settings.ryze.timeout), http_client.build() as http:
+        response = await http.send(http.build_request("GET", url, headers=headers), stream=True)
+        body = await anext(response.aiter_raw(MAX_BYTES), b"")
+    if response.status_code == 401:
+        return "it is rejected (HTTP 401)", False
     with suppress(ValueError, RecursionError):
         json.loads(body, object_hook=note)
     unclear = f"answers, but not as described (HTTP {response.status_code}); nothing can be said of the token"
-    found = ", ".join(f"{name} is {state}" for name, state in states.items())
-    if response.status_code == 401:
-        found = "it is rejected (HTTP 401)"
-    good = states.get(instance.name, found) in ("connected", "")
-    return f"Ryze, with the token of {instance.name}: {found or unclear}", good
+    said = ", ".join(f"{name} is {state}" for name, state in states.items())
+    return said or unclear, not states or states.get(name) == "connected"

@@ -27,13 +27,12 @@ class Metrics:
         self.registry = prometheus.CollectorRegistry()
         ours: dict[str, Any] = {"namespace": "ryze_pin_bot", "registry": self.registry}
         timed = ours | {"buckets": (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120)}
-        by_instance = ours | {"labelnames": ("instance",)}
-        by_outcome = ours | {"labelnames": ("action", "instance", "outcome")}
-        self._commands = prometheus.Counter("commands", "Commands, by what came of them", **by_outcome)
+        labels = ("action", "instance", "outcome")
+        self._commands = prometheus.Counter("commands", "Commands, by what came of them", labels, **ours)
         self.answered = prometheus.Histogram("answer_seconds", "From the command to its sent answer", **timed).observe
         self._calls = prometheus.Histogram("ryze_seconds", "The call to Ryze", **timed)
-        left = prometheus.Gauge("budget_left", "Requests that the instance's token may make at once", **by_instance)
-        waits = prometheus.Gauge("waiting", "Commands in the instance's queue, the running one included", **by_instance)
+        left = prometheus.Gauge("budget_left", "Requests that the token may make at once", ["instance"], **ours)
+        waits = prometheus.Gauge("waiting", "Commands in the queue, the running one included", ["instance"], **ours)
         for instance in instances:
             left.labels(instance.name).set_function(partial(rate_limit_left, instance))
             waits.labels(instance.name).set_function(partial(waiting, instance))

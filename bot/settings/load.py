@@ -1,22 +1,25 @@
 """The configuration file and the environment → `Settings`, or every mistake at once. Nothing else reads them."""
 
 import hashlib
-import hmac
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import yaml
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from bot.settings.model import Settings
-from bot.settings.yaml_text import Document
+from bot.settings.model import ID_HINT, Settings, shown_key
 
 DEFAULT_FILE = "config/bot.yaml"
+Where: TypeAlias = tuple[str | int, ...]  # the keys and the indexes that lead to a value
 
 _ENVIRONMENT = ("TELEGRAM_BOT_TOKEN", "DATABASE_URL", "LOG_LEVEL", "WEBHOOK_URL", "METRICS_PORT")
-_EXAMPLE = "write it as in the example (“python -m bot init” writes one)"
+_VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
+_EXAMPLE = "write it as in the example (the command init writes one)"
 _URL = "write http:// or https://, a host and perhaps a path, without a user name, a password, ? or #"
 _WORDS = {  # what to write, by pydantic's type of error or by key; for the rest pydantic's own words
     "missing": f"missing: {_EXAMPLE}",
@@ -34,6 +37,10 @@ _WORDS = {  # what to write, by pydantic's type of error or by key; for the rest
     "keep": "write the number of days with a d, such as 30d (9999d at most), or 0 to keep nothing",
     "region": "write the two letters of ISO 3166, such as BR or GB, or leave the line out",
     "timezone": "write the IANA name of a time zone, such as America/Sao_Paulo, or leave the line out",
+}
+_HINTS = {  # PyYAML's words → what to do, for the mistakes that people make
+    "'@'": f"no value begins with @, and a username is no id: write the numeric id ({ID_HINT})",
+    "expected <block end>": "wrongly indented: align it; if the line above ends with [] or {}, remove the [] or {}",
 }
 
 
@@ -54,12 +61,19 @@ def load(path: str | None, environ: Mapping[str, str], cwd: Path, *, tokens_need
     here = _dotenv(cwd)
     env = {**here, **environ}
     source = path or env.get("BOT_CONFIG") or ("BOT_CONFIG_YAML" if env.get("BOT_CONFIG_YAML") else DEFAULT_FILE)
-    text = env.get(source, "") if source == "BOT_CONFIG_YAML" else _read(cwd / source)
+    text = env["BOT_CONFIG_YAML"] if source == "BOT_CONFIG_YAML" else _read(cwd / source)
     folder = (cwd / source).parent
-    env = {**here, **(_dotenv(folder) if folder != cwd else {}), **environ}
+    env = {**here, **_dotenv(folder), **environ}
     looked_in = f"in the environment or in {' or '.join(dict.fromkeys(f'{at}/.env' for at in (folder, cwd)))}"
-    document = Document(env, looked_in, tokens_needed, {(name,): 0 for name in _ENVIRONMENT})
-    tree = document.read(text)
+    document = _Document(env, looked_in, tokens_needed)
+    try:
+        tree = document.value(_compose(text), ())
+    except (yaml.YAMLError, RecursionError) as error:
+        words = getattr(error, "problem", None) or "a character that YAML does not allow, or nested too deeply"
+        mark, start = getattr(error, "problem_mark", None), getattr(error, "position", 0)
+        line = mark.line if mark else text.count("\n", 0, start)
+        hint = next((hint for known, hint in _HINTS.items() if known in words), words)
+        raise ConfigError([f"{source}:{line + 1}: {hint}"]) from None
     values = {key: value for key, value in tree.items() if value != ""} | _environment(env)
     if tokens_needed and "TELEGRAM_BOT_TOKEN" not in values:
         document.refuse(("TELEGRAM_BOT_TOKEN",), f"not set: put the token from @BotFather {looked_in}")
@@ -68,7 +82,7 @@ def load(path: str | None, environ: Mapping[str, str], cwd: Path, *, tokens_need
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             where, own = detail["loc"], detail.get("ctx", {}).get("error", detail["msg"])
-            if () not in document.problems and detail["type"] != "default_factory_not_called":
+            if detail["type"] != "default_factory_not_called":
                 words = _WORDS.get(detail["type"]) or _WORDS.get(str(where[-1])) or str(own)
                 document.refuse(tuple(part for part in where if part != "[key]"), words)
     if document.problems:
@@ -77,17 +91,12 @@ def load(path: str | None, environ: Mapping[str, str], cwd: Path, *, tokens_need
     return settings.model_copy(update={"state": cwd / settings.state, "source": source})
 
 
-def _environment(env: Mapping[str, str]) -> dict[str, object]:
-    """What the environment sets, under the aliases of the model's fields."""
-    given: dict[str, Any] = {name: value.strip() for name, value in env.items() if value.strip()}
-    if "WEBHOOK_URL" in given:
-        # Identical processes derive the same secret, and nobody without the token can.
-        token = given.get("TELEGRAM_BOT_TOKEN", "").encode(errors="replace")
-        secret = hmac.new(token, b"webhook secret token", hashlib.sha256).hexdigest()
-        given["WEBHOOK_URL"] = {"WEBHOOK_SECRET": secret, **given}
-    if "METRICS_PORT" in given:
-        given["METRICS_PORT"] = (given.get("METRICS_HOST", "127.0.0.1"), given["METRICS_PORT"])
-    return {name: given[name] for name in _ENVIRONMENT if name in given}
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", "it is not UTF-8 text")
+        raise ConfigError([f"{path}: {why} (init writes an example, --config names another file)"]) from error
 
 
 def _dotenv(folder: Path) -> dict[str, str]:
@@ -95,11 +104,81 @@ def _dotenv(folder: Path) -> dict[str, str]:
     return {name: value or "" for name, value in dotenv_values(stream=StringIO(text), interpolate=False).items()}
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        problem = f"{error.strerror}: write it with “python -m bot init”, or name another with --config"
-    except ValueError:
-        problem = "not UTF-8 text: save it as UTF-8"
-    raise ConfigError([f"{path}: {problem}"])
+def _environment(env: Mapping[str, str]) -> dict[str, object]:
+    """What the environment sets, under the aliases of the model's fields."""
+    given: dict[str, Any] = {name: value.strip() for name, value in env.items() if value.strip()}
+    if "WEBHOOK_URL" in given:
+        # Identical processes derive the same secret, and nobody without the token can.
+        token = f"webhook of {given.get('TELEGRAM_BOT_TOKEN')}".encode(errors="replace")
+        given["WEBHOOK_URL"] = {"WEBHOOK_SECRET": hashlib.sha256(token).hexdigest(), **given}
+    if "METRICS_PORT" in given:
+        given["METRICS_PORT"] = (given.get("METRICS_HOST", "127.0.0.1"), given["METRICS_PORT"])
+    return {name: given[name] for name in _ENVIRONMENT if name in given}
+
+
+def _compose(text: str) -> yaml.Node:
+    """Read the text; refuse what YAML would share between places (an alias even with itself) or ignore (a tag)."""
+    for token in yaml.scan(text, Loader=yaml.BaseLoader):
+        if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
+            problem = "anchors (&), aliases (*) and tags (!) are not supported: put the value in quotes"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=token.start_mark)
+    node = yaml.compose(text, Loader=yaml.BaseLoader)
+    if not isinstance(node, yaml.MappingNode):
+        raise yaml.MarkedYAMLError(problem=f"write “key: value” lines: {_EXAMPLE}")
+    return node
+
+
+@dataclass
+class _Document:
+    """The values of a YAML text as written (`NO` stays Norway), `${NAME}` taken from `env`, and what is wrong there."""
+
+    env: Mapping[str, str]
+    looked_in: str  # where a variable can be set, for people
+    tokens_needed: bool  # else tokens are left as they are written
+    lines: dict[Where, int] = field(default_factory=lambda: {(): 1} | {(name,): 0 for name in _ENVIRONMENT})
+    problems: dict[Where, tuple[int, str]] = field(default_factory=dict)
+    ids: dict[str, Where] = field(default_factory=dict)
+
+    def refuse(self, path: Where, problem: str) -> None:
+        """Note what is wrong at `path`, in the line where the file has it, or has what should hold it."""
+        known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
+        path = known if isinstance(path[-1], int) else path  # `instance: sales` is taken for a list of one
+        shown = ".".join(map(shown_key, path)).removeprefix("WEBHOOK_URL.")
+        self.problems.setdefault(path, (self.lines[known], f"{shown}: {problem}"))
+
+    def value(self, node: Any, path: Where) -> Any:  # noqa: ANN401 - as PyYAML's stubs
+        """Return the value of a node, and note where each value in it stands."""
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.ScalarNode):
+            return self._text(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        mapping = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="only plain text can be a key", problem_mark=key.start_mark)
+            here = (*path, key.value)
+            first, self.lines[here] = self.lines.get(here), key.start_mark.line + 1
+            if first is None:
+                mapping[key.value] = self.value(value, here)
+            else:
+                twice = f"given twice (first in line {first}): keep one of them"
+                self.refuse(here, twice if first else "belongs in the environment or in .env, not here")
+        return mapping
+
+    def _text(self, node: yaml.ScalarNode, path: Where) -> str:
+        if path[-1] == "token" and not self.tokens_needed:
+            return str(node.value)
+        if node.style and {"telegram_id", "admins"} & set(path) and re.fullmatch("[0-9]+", node.value):
+            self.refuse(path, "write the id without quotes")
+        value = _VARIABLE.sub(lambda match: self._variable(match[1] or "", path), node.value)
+        if path[::2] == ("operators", "telegram_id") and (first := self.ids.setdefault(value, path)) != path:
+            self.refuse(path, f"the same id as in line {self.lines[first]}: keep one of them")
+        return value
+
+    def _variable(self, name: str, path: Where) -> str:
+        if name not in self.env:
+            unset = f"the variable {name} is not set: set it {self.looked_in}"
+            odd = "no such variable: write ${NAME}, or the token itself without ${}"
+            self.refuse(path, unset if name.isupper() else odd)  # what is odd may be the token itself
+        return self.env.get(name, "").encode(errors="replace").decode()  # not all that an environment holds is text

@@ -1,6 +1,5 @@
 """The settings as one frozen model: what is allowed. What to write instead is said by `load`."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from datetime import UTC, timedelta, tzinfo
@@ -20,6 +19,7 @@ ID_HINT = "to get it, start the bot with “operators: []” and let the person 
 _BAD = r"\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069"  # what would break a line or hide a part of it
 _ONE_LINE = rf"^[^{_BAD}]*[^.{_BAD}][^{_BAD}]*$"  # not dots alone: an instance's name is a segment of a URL's path
 _URL = r"^(?i:https?)://[^/?#@\s]+(/[^?#\s]*)?$"  # without a user, a password or a query
+_BOT = "^[0-9]+:[A-Za-z0-9_-]+$"  # its token
 _HTTPS_URL = r"^(https:|http://(localhost|127\.0\.0\.1|\[::1\])[:/])"
 _DATABASE_URL = r"^postgres(ql)?://([^/@\s]*@)?[^@\s]*$"  # libpq quotes parts of one that it misreads
 _DATABASE_PASSWORD = re.compile(r"//[^:/@]*:([^/@]+)@|[?&](?:ssl)?password=([^&]+)")
@@ -32,10 +32,8 @@ def shown_key(key: object) -> str:
 
 def _telegram_id(value: object) -> int:
     text = str(value)
-    if not re.fullmatch(r"[1-9][0-9]*", text):
-        raise ValueError(f"write the person's numeric id, such as 123456789, no username and no group's id ({ID_HINT})")
-    if len(text) > 16:  # of its 52 significant bits, as the Bot API says
-        raise ValueError(f"too large: today's Telegram ids have up to 10 digits ({ID_HINT})")
+    if not re.fullmatch(r"[1-9][0-9]{0,15}", text):  # of at most 52 significant bits, as the Bot API says
+        raise ValueError(f"write the person's numeric id of up to 10 digits, no username and no group's id ({ID_HINT})")
     if int(text) in RESERVED_IDS:
         raise ValueError(f"reserved: it stands for {RESERVED_IDS[int(text)]}; write a person's own id")
     return int(text)
@@ -44,13 +42,10 @@ def _telegram_id(value: object) -> int:
 def _known_instance(name: str, info: pydantic.ValidationInfo) -> str:
     known = info.context  # the `instances` of the file that is read
     if isinstance(known, dict) and name not in known:
-        close = difflib.get_close_matches(name[:100], known, n=1)
-        hint = f"did you mean {shown_key(close[0])}?" if close else f"write one of {', '.join(map(shown_key, known))}"
-        raise ValueError(f"no such instance: {hint}")
+        raise ValueError(f"no such instance: write one of {', '.join(map(shown_key, known))}")
     return name
 
 
-_BotToken = Annotated[str, Field(pattern="^[0-9]+:[A-Za-z0-9_-]+$")]
 _Url = Annotated[str, Field(pattern=_URL), AfterValidator(lambda url: str(pydantic.AnyHttpUrl(url)))]
 _BaseUrl = Annotated[_Url, AfterValidator(lambda url: url.rstrip("/"))]
 _Port = Annotated[int, Field(ge=1, le=65535)]
@@ -121,10 +116,9 @@ _ById = AfterValidator(lambda operators: {operator.telegram_id: operator for ope
 
 
 class Settings(_Model):
-    """All that the bot is set to do. A field with an alias in capitals is set by the environment, not by the file.
+    """All that the bot is set to do; what has an alias in capitals by the environment, not by the file.
 
-    What was done is kept for `keep` (zero: not at all). Without a `webhook` the bot polls. `metrics` is the host and
-    the port that they are served at. `source` names the configuration for people.
+    `keep` of zero keeps nothing. `metrics` are a host and a port. `source` names the configuration for people.
     """
 
     telegram: Telegram = Telegram()
@@ -137,7 +131,7 @@ class Settings(_Model):
     admins: Annotated[tuple[_TelegramId, ...], _Unique] = ()
     instances: Annotated[Mapping[_Line, Instance], _Named]
     operators: Annotated[Mapping[int, Operator], _FromList, _ById]
-    telegram_token: _BotToken = Field(default="", repr=False, validation_alias="TELEGRAM_BOT_TOKEN")
+    telegram_token: str = Field(default="", pattern=_BOT, repr=False, validation_alias="TELEGRAM_BOT_TOKEN")
     database_url: str = Field(default="", pattern=_DATABASE_URL, repr=False, validation_alias="DATABASE_URL")
     webhook: Webhook | None = Field(default=None, validation_alias="WEBHOOK_URL")
     metrics: tuple[str, _Port] | None = Field(default=None, validation_alias="METRICS_PORT")
@@ -145,14 +139,10 @@ class Settings(_Model):
     source: str = Field(default="", validation_alias="BOT_CONFIG")
 
     @property
-    def history_target(self) -> str | Path:
-        """Where the history is kept: the address of a PostgreSQL database, or the path of a SQLite file."""
-        return self.database_url or self.state
-
-    @property
     def secrets(self) -> tuple[str, ...]:
         """What must not appear in any log; the database's passwords as they are written and as they are meant."""
         passwords = [text for groups in _DATABASE_PASSWORD.findall(self.database_url) for text in groups]
-        tokens = [instance.token for instance in self.instances.values()]
-        found = (self.telegram_token, *tokens, self.webhook and self.webhook.secret, self.database_url, *passwords)
-        return tuple(filter(None, (*found, *map(unquote, passwords))))
+        secrets = [self.telegram_token, self.database_url, *passwords, *map(unquote, passwords)]
+        secrets += [instance.token for instance in self.instances.values()]
+        secrets += [self.webhook.secret] if self.webhook else []
+        return tuple(filter(None, secrets))
