@@ -7,22 +7,20 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-# They log every request or poll. The last one logs a traceback for every answer that is no JSON, such as an outage's
-# HTML page; its caller says what is wrong.
-_CHATTY = dict.fromkeys(("httpx", "httpcore", "telegram", "tornado"), logging.WARNING)
-_CHATTY["telegram.request.BaseRequest"] = logging.CRITICAL
 _BOT_TOKEN = re.compile(r"bot\d+(?::|%3A)[\w-]+|\d+(?::|%3A)[\w-]{30,}", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def configure(level: str, secrets: Iterable[str]) -> None:
     """Send all from `level` on to stderr as `2026-11-22T14:05:01.123Z INFO bot.app message`, in UTC."""
-    root, handler = logging.getLogger(), logging.StreamHandler()
-    handler.setFormatter(_Formatter(masker(secrets)))
+    root, handler, formatter = logging.getLogger(), logging.StreamHandler(), _Formatter()
+    formatter.mask = masker(secrets)
+    handler.setFormatter(formatter)
     root.handlers[:] = [handler]
-    root.setLevel(level)
-    for name, least in _CHATTY.items():
-        logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else max(root.level, least))
+    root.setLevel("WARNING" if level == "INFO" else level)  # libraries tell of every request and poll at INFO
+    logging.getLogger("bot").setLevel(level)
+    # It logs a traceback for an answer that is no JSON, as an outage's page; its caller says what is wrong.
+    logging.getLogger("telegram.request.BaseRequest").setLevel("CRITICAL")
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # logging's own report of a failed write would hold the record unmasked
 
@@ -41,13 +39,11 @@ def masker(secrets: Iterable[str]) -> Callable[[str], str]:
 
 
 class _Formatter(logging.Formatter):
-    def __init__(self, mask: Callable[[str], str]) -> None:
-        super().__init__()
-        self._mask = mask
+    mask: Callable[[str], str]
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-        lines = [f"{time}Z {self._mask(f'{record.levelname} {record.name} {record.getMessage()}')}"]
+        lines = [f"{time}Z {self.mask(f'{record.levelname} {record.name} {record.getMessage()}')}"]
         for detail in (record.exc_info and self.formatException(record.exc_info), record.stack_info):
-            lines += ["  | " + self._mask(line) for line in detail.split("\n")] if detail else []
+            lines += ["  | " + self.mask(line) for line in detail.split("\n")] if detail else []
         return "\n".join(lines)

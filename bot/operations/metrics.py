@@ -9,10 +9,10 @@ import prometheus_client as prometheus
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
-from bot import __version__
 from bot.ryze.outcomes import OUTCOMES
 from bot.ryze.queue import Attempt
 from bot.settings.model import Instance
+from bot.telegram.webhook import Health
 
 _Read = Callable[..., float]
 
@@ -23,7 +23,7 @@ class Metrics:
     def __init__(
         self, instances: Iterable[Instance], rate_limit_left: _Read, waiting: _Read, unfinished: _Read, silence: _Read
     ) -> None:
-        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # as the library has it; twice the series, for no use
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series, for no use
         self.registry = prometheus.CollectorRegistry()
         ours: dict[str, Any] = {"namespace": "ryze_pin_bot", "registry": self.registry}
         timed = ours | {"buckets": (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120)}
@@ -40,7 +40,6 @@ class Metrics:
                 self._commands.labels(action, instance.name, outcome)
         prometheus.Gauge("unfinished_updates", "Updates that are still being handled", **ours).set_function(unfinished)
         prometheus.Gauge("last_heard_seconds", "Seconds since Telegram was heard", **ours).set_function(silence)
-        prometheus.Info("build", "What is running", **ours).info({"version": __version__})
 
     def observe(self, attempt: Attempt) -> None:
         """Count an attempt."""
@@ -52,7 +51,7 @@ class Metrics:
 
 def serve(metrics: Metrics, problem: Callable[[], str], address: str, port: int) -> HTTPServer:
     """Serve `/metrics` and `/healthz`, or raise OSError; `problem` says why no update can be taken now, or ""."""
-    routes = [("/metrics", _Metrics), ("/healthz", _Health)]
+    routes = [("/metrics", _Metrics), ("/healthz", Health)]
     application = Application(routes, log_function=lambda _: None, metrics=metrics, problem=problem)
     return application.listen(port, address, max_body_size=0, idle_connection_timeout=120)
 
@@ -61,10 +60,3 @@ class _Metrics(RequestHandler):
     def get(self) -> None:
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         self.finish(prometheus.generate_latest(self.settings["metrics"].registry))
-
-
-class _Health(RequestHandler):
-    def get(self) -> None:
-        problem = self.settings["problem"]()
-        self.set_status(503 if problem else 200)
-        self.finish(f"{problem or 'updates can be taken'}\n")

@@ -12,7 +12,7 @@ import yaml
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from bot.settings.model import ID_HINT, Settings, shown_key
+from bot.settings.model import ID_HINT, Settings
 
 DEFAULT_FILE = "config/bot.yaml"
 Where: TypeAlias = tuple[str | int, ...]  # the keys and the indexes that lead to a value
@@ -58,12 +58,11 @@ def load(path: str | None, environ: Mapping[str, str], cwd: Path, *, tokens_need
     A variable that `environ` lacks is taken from `.env` beside the file, then from `.env` in `cwd`, where relative
     paths begin. Without `tokens_needed` no token has to be set. Raises `ConfigError` with all problems at once.
     """
-    here = _dotenv(cwd)
-    env = {**here, **environ}
+    env = {**_dotenv(cwd), **environ}
     source = path or env.get("BOT_CONFIG") or ("BOT_CONFIG_YAML" if env.get("BOT_CONFIG_YAML") else DEFAULT_FILE)
-    text = env["BOT_CONFIG_YAML"] if source == "BOT_CONFIG_YAML" else _read(cwd / source)
+    text = env.get(source, "") if source == "BOT_CONFIG_YAML" else _read(cwd / source)
     folder = (cwd / source).parent
-    env = {**here, **_dotenv(folder), **environ}
+    env = {**_dotenv(cwd), **_dotenv(folder), **environ}
     looked_in = f"in the environment or in {' or '.join(dict.fromkeys(f'{at}/.env' for at in (folder, cwd)))}"
     document = _Document(env, looked_in, tokens_needed)
     try:
@@ -105,15 +104,12 @@ def _dotenv(folder: Path) -> dict[str, str]:
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, object]:
-    """What the environment sets, under the aliases of the model's fields."""
-    given: dict[str, Any] = {name: value.strip() for name, value in env.items() if value.strip()}
-    if "WEBHOOK_URL" in given:
-        # Identical processes derive the same secret, and nobody without the token can.
-        token = f"webhook of {given.get('TELEGRAM_BOT_TOKEN')}".encode(errors="replace")
-        given["WEBHOOK_URL"] = {"WEBHOOK_SECRET": hashlib.sha256(token).hexdigest(), **given}
-    if "METRICS_PORT" in given:
-        given["METRICS_PORT"] = (given.get("METRICS_HOST", "127.0.0.1"), given["METRICS_PORT"])
-    return {name: given[name] for name in _ENVIRONMENT if name in given}
+    given = {name: value.strip() for name, value in env.items() if value.strip()}
+    # Identical processes derive the same secret, and nobody without the token can.
+    token = f"webhook of {given.get('TELEGRAM_BOT_TOKEN')}".encode(errors="replace")
+    full = {"WEBHOOK_SECRET": hashlib.sha256(token).hexdigest(), "METRICS_HOST": "127.0.0.1", **given}
+    groups = {"WEBHOOK_URL": full, "METRICS_PORT": (full["METRICS_HOST"], full.get("METRICS_PORT"))}
+    return {name: groups.get(name, given[name]) for name in _ENVIRONMENT if name in given}
 
 
 def _compose(text: str) -> yaml.Node:
@@ -143,7 +139,9 @@ class _Document:
         """Note what is wrong at `path`, in the line where the file has it, or has what should hold it."""
         known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
         path = known if isinstance(path[-1], int) else path  # `instance: sales` is taken for a list of one
-        shown = ".".join(map(shown_key, path)).removeprefix("WEBHOOK_URL.")
+        # All of `{token:abc}`, where a space is missing, is a key.
+        keys = [re.sub(r"(?s):.*|(?<=.{40}).+|[^\w !-~]", "…", str(key)) for key in path]
+        shown = ".".join(keys).removeprefix("WEBHOOK_URL.")
         self.problems.setdefault(path, (self.lines[known], f"{shown}: {problem}"))
 
     def value(self, node: Any, path: Where) -> Any:  # noqa: ANN401 - as PyYAML's stubs

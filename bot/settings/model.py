@@ -25,11 +25,6 @@ _DATABASE_URL = r"^postgres(ql)?://([^/@\s]*@)?[^@\s]*$"  # libpq quotes parts o
 _DATABASE_PASSWORD = re.compile(r"//[^:/@]*:([^/@]+)@|[?&](?:ssl)?password=([^&]+)")
 
 
-def shown_key(key: object) -> str:
-    """Return what a message may show of a key: in `{token:abc}`, where a space is missing, all of it is the key."""
-    return re.sub(r"(?s):.*|(?<=.{40}).+|[^\w !-~]", "…", str(key))
-
-
 def _telegram_id(value: object) -> int:
     text = str(value)
     if not re.fullmatch(r"[1-9][0-9]{0,15}", text):  # of at most 52 significant bits, as the Bot API says
@@ -42,7 +37,7 @@ def _telegram_id(value: object) -> int:
 def _known_instance(name: str, info: pydantic.ValidationInfo) -> str:
     known = info.context  # the `instances` of the file that is read
     if isinstance(known, dict) and name not in known:
-        raise ValueError(f"no such instance: write one of {', '.join(map(shown_key, known))}")
+        raise ValueError("no such instance: write the name of one as it stands under instances:")
     return name
 
 
@@ -54,7 +49,6 @@ _TelegramId = Annotated[int, PlainValidator(_telegram_id)]
 _Language = Literal["en", "pt-BR", "es"]
 _Region = Annotated[str, StringConstraints(pattern=f"^(?i:{'|'.join(sorted(SUPPORTED_REGIONS))})$", to_upper=True)]
 _LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
-_Zone = Annotated[tzinfo, GetPydanticSchema(lambda _, handler: handler(ZoneInfo))]
 _Keep = Annotated[timedelta, BeforeValidator(lambda value: "0d" if value == "0" else value)]
 _Unique = AfterValidator(lambda values: tuple(dict.fromkeys(values)))
 # One name is a list of one, and an empty list is refused as an unknown name is.
@@ -125,7 +119,7 @@ class Settings(_Model):
     ryze: Ryze = Ryze()
     region: _Region | None = None
     language: _Language | None = None
-    timezone: _Zone = UTC
+    timezone: Annotated[tzinfo, GetPydanticSchema(lambda _, handler: handler(ZoneInfo))] = UTC
     state: Path = Path("ryze-pin-bot.sqlite3")
     keep: _Keep = Field(default=timedelta(days=30), ge=timedelta(0), le=timedelta(days=9999))
     admins: Annotated[tuple[_TelegramId, ...], _Unique] = ()
@@ -142,7 +136,6 @@ class Settings(_Model):
     def secrets(self) -> tuple[str, ...]:
         """What must not appear in any log; the database's passwords as they are written and as they are meant."""
         passwords = [text for groups in _DATABASE_PASSWORD.findall(self.database_url) for text in groups]
-        secrets = [self.telegram_token, self.database_url, *passwords, *map(unquote, passwords)]
-        secrets += [instance.token for instance in self.instances.values()]
-        secrets += [self.webhook.secret] if self.webhook else []
-        return tuple(filter(None, secrets))
+        webhook = [self.webhook.secret] if self.webhook else []
+        tokens = [self.telegram_token, *(instance.token for instance in self.instances.values())]
+        return tuple(filter(None, [*tokens, *webhook, self.database_url, *passwords, *map(unquote, passwords)]))

@@ -32,7 +32,8 @@ class Webhook(Source):
         super().__init__(bot, updates, report)
         self.settings = settings
         path = re.escape(urlsplit(settings.url).path or "/")
-        application = Application([(path, _Push), ("/healthz", _Health)], log_function=lambda _: None, webhook=self)
+        routes = [(path, _Push), ("/healthz", Health)]
+        application = Application(routes, log_function=lambda _: None, webhook=self, problem=lambda: self.problem)
         self._server = HTTPServer(application, max_body_size=MAX_BODY, body_timeout=60, idle_connection_timeout=120)
 
     def listen(self) -> None:
@@ -83,9 +84,14 @@ class Webhook(Source):
         await super()._recover(error)
 
 
-class _Health(RequestHandler):
+class Health(RequestHandler):
+    """Answers 200, or 503 and why no update can be taken, as the application's setting `problem` tells."""
+
     def get(self) -> None:
-        self.set_status(503 if self.settings["webhook"].problem else 200)
+        """Answer."""
+        problem = self.settings["problem"]()
+        self.set_status(503 if problem else 200)
+        self.finish(f"{problem or 'updates can be taken'}\n")
 
     head = get
 

@@ -90,7 +90,7 @@ def test_libraries_that_say_much_are_heard_at_debug_only_and_pythons_warnings_to
     logging.getLogger("telegram.ext").warning("warning")
     assert re.fullmatch(".*Z WARNING telegram.ext warning\n", output())
     output = configure("DEBUG")
-    logging.getLogger("telegram.request.BaseRequest").debug("chatter")
+    logging.getLogger("httpx").debug("chatter")
     assert "chatter" in output()
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -6,7 +6,6 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bot import __version__
 from bot.operations.metrics import Metrics, serve
 from bot.ryze.chats import Chat
 from bot.ryze.outcomes import OUTCOMES, Reply
@@ -79,7 +78,6 @@ async def test_commands_are_counted_by_action_instance_and_outcome_and_their_tim
         "waiting sales": 3,
         "unfinished_updates": 5,
         "last_heard_seconds": 1.5,
-        f"build_info {__version__}": 1,
     }
     monitoring.numbers[SALES] = 42
     assert (await monitoring.samples())["budget_left sales"] == 42

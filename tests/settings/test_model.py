@@ -24,7 +24,7 @@ def test_no_secret_is_shown_with_the_rest() -> None:
     url = "postgres://u:canary@h/d"
     found = settings(telegram_token="1:canary", database_url=url, webhook=webhook)
     assert "canary" not in f"{found} {found!r} {found.webhook!r} {SALES!r}"
-    assert found.secrets == ("1:canary", url, "canary", "canary", "canary-token", "canary-secret")
+    assert set(found.secrets) == {"1:canary", url, "canary", "canary-token", "canary-secret"}
     assert "" not in settings().secrets
 
 
