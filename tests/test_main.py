@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_check_prints_who_may_do_what_with_the_tokens_masked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", "bot.yaml"]) == 0
     out, err = capsys.readouterr()
-    assert "Operator Ana    111 on sales" in out.splitlines()
+    assert "Operator Ana            111 on sales" in out.splitlines()
     assert "a-long-token" not in out
     assert err == ""
 

@@ -19,20 +19,16 @@ def describe(settings: Settings) -> str:
         ("Updates", f"pushed to {urlsplit(webhook.url).netloc}, port {webhook.port}" if webhook else "long polling"),
         ("Ryze", f"{settings.ryze.base_url}, {settings.ryze.timeout:g} s at most"),
         ("Region", settings.region or "none: numbers are sent with their country code"),
-        ("Language", settings.language or "each person's own"),
-        ("Time zone", settings.timezone),
         ("History", f"{history}, for {settings.keep.days} days" if settings.keep else "none"),
         ("Admins", ", ".join(map(str, settings.admins)) or "none"),
         ("Metrics", "{}, port {}".format(*settings.metrics) if settings.metrics else "none"),
-        ("Log level", settings.log_level),
     ]
     for name, instance in settings.instances.items():
         rows.append((f"Instance {name}", f"token {_masked(instance.token)}, {instance.pins} pins"))
     for number, operator in settings.operators.items():
         rows.append((f"Operator {operator.name}", f"{number} on {', '.join(operator.instances)}"))
     rows += [] if settings.operators else [("Operators", "none: nobody is let in")]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    return "\n".join(f"{name:<24}{value}" for name, value in rows)
 
 
 def warnings(settings: Settings) -> Iterator[str]:

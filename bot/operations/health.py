@@ -4,7 +4,6 @@ import faulthandler
 import time
 from contextlib import AbstractContextManager, closing, suppress
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 
 from bot.settings.model import Settings
 
@@ -13,7 +12,7 @@ class Health(AbstractContextManager["Health"]):
     """Ends the process with status 1, and shows where it hung, if no try to hear from Telegram ends in `silence` s."""
 
     def __init__(self, settings: Settings, silence: float = 90.0) -> None:
-        self._heartbeat = heartbeat_file(settings)
+        self._heartbeat = settings.state.with_suffix(".heartbeat")
         self._silence = silence
         self._stopping = False
         self.report(answered=False)
@@ -35,11 +34,6 @@ class Health(AbstractContextManager["Health"]):
         faulthandler.dump_traceback_later(limit, exit=True, file=2)
 
 
-def heartbeat_file(settings: Settings) -> Path:
-    """Return the file that is touched whenever Telegram answered: beside the state, else in the working folder."""
-    return (Path("ryze-pin-bot") if settings.database_url else settings.state).with_suffix(".heartbeat")
-
-
 def health(settings: Settings) -> int:
     """Print whether the running bot is healthy, as its `/healthz` or its heartbeat file tells; give the exit status."""
     address = settings.metrics or (settings.webhook and ("127.0.0.1", settings.webhook.port))
@@ -50,7 +44,8 @@ def health(settings: Settings) -> int:
                 response = connection.getresponse()
                 problem = "" if response.status == 200 else response.read(200).decode().strip() or "not ready"
         else:
-            age = time.time() - heartbeat_file(settings).stat().st_mtime  # a long poll is answered every 30 s
+            age = time.time() - settings.state.with_suffix(".heartbeat").stat().st_mtime
+            # A long poll is answered every 30 s.
             problem = "" if abs(age) < 120 else f"Telegram last answered {age:.0f} s ago"
     except (OSError, ValueError, HTTPException) as error:
         problem = f"the bot does not run, or has just begun ({error})"

@@ -73,7 +73,6 @@ async def _ask_telegram(settings: Settings) -> tuple[str, bool]:
 async def _ask_ryze(settings: Settings, name: str) -> tuple[str, bool]:
     """Ask for the instances that a token reaches: by the vendor's pages, the recommended look at an instance."""
     url, states = f"{settings.ryze.base_url}/api/instance/list", dict[str, str]()
-    headers = HEADERS | {"token": settings.instances[name].token}
 
     def note(found: dict[str, Any]) -> dict[str, Any]:
         with suppress(KeyError, TypeError):  # an object that is no instance
@@ -81,7 +80,8 @@ async def _ask_ryze(settings: Settings, name: str) -> tuple[str, bool]:
         return found
 
     async with asyncio.timeout(settings.ryze.timeout), http_client.build() as http:
-        response = await http.send(http.build_request("GET", url, headers=headers), stream=True)
+        request = http.build_request("GET", url, headers=HEADERS | {"token": settings.instances[name].token})
+        response = await http.send(request, stream=True)
         body = await anext(response.aiter_raw(MAX_BYTES), b"")
     if response.status_code == 401:
         return "it is rejected (HTTP 401)", False

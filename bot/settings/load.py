@@ -20,27 +20,26 @@ Where: TypeAlias = tuple[str | int, ...]  # the keys and the indexes that lead t
 _ENVIRONMENT = ("TELEGRAM_BOT_TOKEN", "DATABASE_URL", "LOG_LEVEL", "WEBHOOK_URL", "METRICS_PORT")
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 _EXAMPLE = "write it as in the example (the command init writes one)"
-_URL = "write http:// or https://, a host and perhaps a path, without a user name, a password, ? or #"
 _WORDS = {  # what to write, by pydantic's type of error or by key; for the rest pydantic's own words
     "missing": f"missing: {_EXAMPLE}",
     "extra_forbidden": f"unknown key: {_EXAMPLE}",
     "tuple_type": "write a list, each entry beginning with “- ”, or [] for none",
     "model_type": "write “key: value” lines, with a space after each colon",
-    "TELEGRAM_BOT_TOKEN": "not a bot token (digits, a colon, letters): copy it from @BotFather, without quotes",
-    "DATABASE_URL": "write postgresql://user:password@host/name, with an @ or a / in the password as %40 or %2F",
-    "WEBHOOK_URL": "write an https:// address without a user name, ? or # (http:// reaches only this machine)",
-    "[key]": "write the instance's exact name at Ryze, in one line of 1 to 100 characters, not all of them dots",
-    "token": "write the token from Ryze in one piece, such as “token: ${RYZE_SALES_TOKEN}”",
+    "TELEGRAM_BOT_TOKEN": "not a bot token: copy it from @BotFather (digits, a colon, letters)",
+    "DATABASE_URL": "write postgresql://user:password@host/name, in the password %40 for @ and %2F for /",
+    "WEBHOOK_URL": "write https://, a host and perhaps a path, and no more",
+    "[key]": "write the exact name at Ryze, one line of 1 to 100 characters, not all of them dots",
     "name": "write one line of 1 to 100 characters, or leave the line out",
-    "api_url": _URL,
-    "base_url": _URL,
-    "keep": "write the number of days with a d, such as 30d (9999d at most), or 0 to keep nothing",
+    "token": "write the token from Ryze in one piece, such as “token: ${RYZE_SALES_TOKEN}”",
+    "api_url": "write http:// or https://, a host and perhaps a path, and no more",
+    "base_url": "write http:// or https://, a host and perhaps a path, and no more",
+    "keep": "write days with a d, such as 30d (9999d at most), or 0 to keep nothing",
     "region": "write the two letters of ISO 3166, such as BR or GB, or leave the line out",
     "timezone": "write the IANA name of a time zone, such as America/Sao_Paulo, or leave the line out",
 }
 _HINTS = {  # PyYAML's words → what to do, for the mistakes that people make
     "'@'": f"no value begins with @, and a username is no id: write the numeric id ({ID_HINT})",
-    "expected <block end>": "wrongly indented: align it; if the line above ends with [] or {}, remove the [] or {}",
+    "expected <block end>": "wrongly indented: align it; if the line above ends with [] or {}, remove these",
 }
 
 
@@ -153,12 +152,11 @@ class _Document:
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         mapping = {}
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="only plain text can be a key", problem_mark=key.start_mark)
-            here = (*path, key.value)
+            name = str(key.value)  # of a key that is no text something that is unknown
+            here = (*path, name)
             first, self.lines[here] = self.lines.get(here), key.start_mark.line + 1
             if first is None:
-                mapping[key.value] = self.value(value, here)
+                mapping[name] = self.value(value, here)
             else:
                 twice = f"given twice (first in line {first}): keep one of them"
                 self.refuse(here, twice if first else "belongs in the environment or in .env, not here")

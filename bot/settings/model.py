@@ -27,10 +27,8 @@ _DATABASE_PASSWORD = re.compile(r"//[^:/@]*:([^/@]+)@|[?&](?:ssl)?password=([^&]
 
 def _telegram_id(value: object) -> int:
     text = str(value)
-    if not re.fullmatch(r"[1-9][0-9]{0,15}", text):  # of at most 52 significant bits, as the Bot API says
-        raise ValueError(f"write the person's numeric id of up to 10 digits, no username and no group's id ({ID_HINT})")
-    if int(text) in RESERVED_IDS:
-        raise ValueError(f"reserved: it stands for {RESERVED_IDS[int(text)]}; write a person's own id")
+    if not re.fullmatch("[1-9][0-9]{0,15}", text) or int(text) in RESERVED_IDS:
+        raise ValueError(f"write the person's own id, a number of up to 10 digits ({ID_HINT})")
     return int(text)
 
 
@@ -50,9 +48,9 @@ _Language = Literal["en", "pt-BR", "es"]
 _Region = Annotated[str, StringConstraints(pattern=f"^(?i:{'|'.join(sorted(SUPPORTED_REGIONS))})$", to_upper=True)]
 _LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
 _Keep = Annotated[timedelta, BeforeValidator(lambda value: "0d" if value == "0" else value)]
-_Unique = AfterValidator(lambda values: tuple(dict.fromkeys(values)))
 # One name is a list of one, and an empty list is refused as an unknown name is.
 _Listed = BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [""])
+_Instances = Annotated[tuple[Annotated[str, AfterValidator(_known_instance)], ...], _Listed]
 
 
 class _Model(pydantic.BaseModel):
@@ -85,9 +83,7 @@ class Operator(_Model):
 
     telegram_id: _TelegramId
     name: _Line = Field(default_factory=lambda data: str(data.get("telegram_id")))
-    instances: Annotated[tuple[Annotated[str, AfterValidator(_known_instance)], ...], _Listed, _Unique] = Field(
-        validation_alias=pydantic.AliasChoices("instance", "instances")
-    )
+    instances: _Instances = Field(validation_alias=pydantic.AliasChoices("instance", "instances"))
     language: _Language | None = None
 
     @property
@@ -122,7 +118,7 @@ class Settings(_Model):
     timezone: Annotated[tzinfo, GetPydanticSchema(lambda _, handler: handler(ZoneInfo))] = UTC
     state: Path = Path("ryze-pin-bot.sqlite3")
     keep: _Keep = Field(default=timedelta(days=30), ge=timedelta(0), le=timedelta(days=9999))
-    admins: Annotated[tuple[_TelegramId, ...], _Unique] = ()
+    admins: tuple[_TelegramId, ...] = ()
     instances: Annotated[Mapping[_Line, Instance], _Named]
     operators: Annotated[Mapping[int, Operator], _FromList, _ById]
     telegram_token: str = Field(default="", pattern=_BOT, repr=False, validation_alias="TELEGRAM_BOT_TOKEN")

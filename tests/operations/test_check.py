@@ -17,20 +17,17 @@ def settings(folder: Path, text: str = TEXT, **environ: str) -> Settings:
 def test_describe_shows_operators_and_instances_with_masked_tokens(tmp_path: Path) -> None:
     text = TEXT.replace("  sales:\n", "  b: {token: short-tokn, pins: 20}\n  sales:\n") + "    name: Front desk\n"
     assert describe(settings(tmp_path, text + "region: BR\n")) == (
-        "Configuration        BOT_CONFIG_YAML\n"
-        "Telegram             https://api.telegram.org, token …_bot\n"
-        "Updates              long polling\n"
-        "Ryze                 https://ryzeapi.cloud, 12 s at most\n"
-        "Region               BR\n"
-        "Language             each person's own\n"
-        "Time zone            UTC\n"
-        f"History              {tmp_path}/ryze-pin-bot.sqlite3, for 30 days\n"
-        "Admins               none\n"
-        "Metrics              none\n"
-        "Log level            INFO\n"
-        "Instance b           token …, 20 pins\n"
-        "Instance sales       token …4321, 3 pins\n"
-        "Operator Front desk  42 on sales"
+        "Configuration           BOT_CONFIG_YAML\n"
+        "Telegram                https://api.telegram.org, token …_bot\n"
+        "Updates                 long polling\n"
+        "Ryze                    https://ryzeapi.cloud, 12 s at most\n"
+        "Region                  BR\n"
+        f"History                 {tmp_path}/ryze-pin-bot.sqlite3, for 30 days\n"
+        "Admins                  none\n"
+        "Metrics                 none\n"
+        "Instance b              token …, 20 pins\n"
+        "Instance sales          token …4321, 3 pins\n"
+        "Operator Front desk     42 on sales"
     )
 
 
@@ -44,7 +41,6 @@ VARIABLES = {"WEBHOOK_URL": "https://h:8443/canary", "METRICS_PORT": "9090", "DA
         (TEXT, VARIABLES, "History|PostgreSQL, for 30 days"),
         (TEXT, VARIABLES, "Metrics|127.0.0.1, port 9090"),
         (TEXT + "keep: 0", {}, "History|none"),
-        (TEXT + "language: pt-BR", {}, "Language|pt-BR"),
         (TEXT + "admins: [7, 8]", {}, "Admins|7, 8"),
         (TEXT.replace("sales", "s", 1).replace(": sales", "s: [s]"), {}, "Operator 42|42 on s"),
         (TEXT, {}, "Region|none: numbers are sent with their country code"),

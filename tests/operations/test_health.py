@@ -4,12 +4,13 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tornado.web import Application, RequestHandler
 
-from bot.operations.health import Health, health, heartbeat_file
+from bot.operations.health import Health, health
 from bot.settings.load import load
 from bot.settings.model import Settings
 
@@ -45,12 +46,6 @@ time.sleep(0.6)
     assert ("Timeout (0:00:0" in done.stderr and " in stuck" in done.stderr) == bool(status)
 
 
-def test_the_heartbeat_file_is_beside_the_state_or_in_the_working_folder(tmp_path: Path) -> None:
-    assert heartbeat_file(settings(tmp_path)) == tmp_path / "bot.heartbeat"
-    on_postgres = settings(tmp_path, DATABASE_URL="postgresql://127.0.0.1/db")
-    assert heartbeat_file(on_postgres) == Path("ryze-pin-bot.heartbeat")
-
-
 def test_while_polling_the_age_of_the_heartbeat_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = settings(tmp_path / "folder")
     with Health(config) as bot:
@@ -62,8 +57,8 @@ def test_while_polling_the_age_of_the_heartbeat_tells(tmp_path: Path, capsys: py
             bot.report(answered=True)
             assert health(config) == 0
             assert capsys.readouterr().out == "healthy\n"
-            then = heartbeat_file(config).stat().st_mtime - age
-            os.utime(heartbeat_file(config), (then, then))
+            then = time.time() - age
+            os.utime(config.state.with_suffix(".heartbeat"), (then, then))
             assert health(config) == 1
             assert "s ago" in capsys.readouterr().out
 
