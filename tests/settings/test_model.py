@@ -59,7 +59,6 @@ BASE_URLS = {
         ),
         *(("keep", f"{days}d", timedelta(days=days)) for days in (0, 1, 9999)),
         ("keep", "0", timedelta(0)),
-        ("admins", ["7", "42"], (7, 42)),
         *(("ryze", {"base_url": url}, settings(ryze={"base_url": meant}).ryze) for url, meant in BASE_URLS.items()),
     ],
 )
