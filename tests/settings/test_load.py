@@ -21,13 +21,12 @@ EXAMPLE = Path(module.__file__).with_name("bot.example.yaml")
 HOW_TO_GET_ONE = "(to get it, start the bot with “operators: []” and let the person send it /id)"
 
 
-def read(text: str | bytes, folder: Path, environ: Mapping[str, str] = ENV, *, tokens_needed: bool = True) -> Settings:
-    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    (folder / "bot.yaml").write_bytes(data)
+def read(text: str, folder: Path, environ: Mapping[str, str] = ENV, *, tokens_needed: bool = True) -> Settings:
+    (folder / "bot.yaml").write_text(text, "utf-8")
     return load("bot.yaml", environ, folder, tokens_needed=tokens_needed)
 
 
-def problems_of(text: str | bytes, folder: Path, environ: Mapping[str, str] = ENV) -> tuple[str, ...]:
+def problems_of(text: str, folder: Path, environ: Mapping[str, str] = ENV) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         read(text, folder, environ)
     assert str(caught.value) == "\n".join(caught.value.problems)
@@ -48,8 +47,8 @@ keep: 90d
 admins: [7, "${ID}"]
 instances:
   sales: {token: "${T}"}
-  "sales / São Paulo": {token: written-here, pins: 20}
-  on: {token: "a-${T}"}
+  "sales / São Paulo": {token: written-here, pins: 100}
+  on: {token: "a-${T}", pins: 1}
 operators:
   - telegram_id: 4503599627370495
     name: "Front desk: 1e3 #"
@@ -79,8 +78,8 @@ operators:
         admins=(7, 42),
         instances={
             "sales": Instance(name="sales", token=RYZE_TOKEN, pins=3),
-            "sales / São Paulo": Instance(name="sales / São Paulo", token="written-here", pins=20),
-            "on": Instance(name="on", token=f"a-{RYZE_TOKEN}"),
+            "sales / São Paulo": Instance(name="sales / São Paulo", token="written-here", pins=100),
+            "on": Instance(name="on", token=f"a-{RYZE_TOKEN}", pins=1),
         },
         operators=(  # type: ignore[arg-type] # the list in the file
             Operator(telegram_id=2**52 - 1, name="Front desk: 1e3 #", instances=("sales / São Paulo",)),
@@ -203,10 +202,6 @@ def test_each_mistake_is_shown_where_it_stands(tmp_path: Path, text: str, values
     [
         ("region: BR\n", ["1: instances: missing", "1: operators: missing"]),
         ("instances:\noperators:\n", ["1: instances: missing", "2: operators: missing"]),
-        (
-            GOOD.replace("token", "tokne"),
-            ["2: instances.sales.token: missing", "3: instances.sales.tokne: unknown key"],
-        ),
         (GOOD + "  - name: Ana\n", ["7: operators.1.instance: missing", "7: operators.1.telegram_id: missing"]),
     ],
 )
@@ -367,9 +362,7 @@ def test_no_text_is_too_odd(tmp_path_factory: pytest.TempPathFactory, text: str,
 def test_every_line_that_the_example_has_commented_out_is_right(tmp_path: Path) -> None:
     text = re.sub(r"^( *)# ( *(?:- )?[a-z_ ]+:( |$).*)", r"\1\2", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
     environ = {**ENV, "RYZE_SALES_TOKEN": "x", "RYZE_SUPPORT_TOKEN": "y"}
-    assert problems_of(EXAMPLE.read_text("utf-8"), tmp_path)[0].endswith(
-        f"set it in the environment or in {tmp_path}/.env"
-    )
+    assert len(problems_of(EXAMPLE.read_text("utf-8"), tmp_path)) == 1, "a variable beside the bot's token"
     (problem,) = problems_of(text, tmp_path, environ)
     assert problem.endswith("if the line above ends with [] or {}, remove these")
     found = read(text.replace("operators: []", "operators:"), tmp_path, environ)
@@ -379,8 +372,3 @@ def test_every_line_that_the_example_has_commented_out_is_right(tmp_path: Path) 
     left_out = read(GOOD, tmp_path)
     for name in ("telegram", "ryze", "state", "keep"):
         assert getattr(found, name) == getattr(left_out, name)
-
-
-def test_people_who_clone_find_the_example_beside_their_configuration() -> None:
-    linked = Path(__file__).parents[2] / "config" / "bot.example.yaml"
-    assert linked.read_bytes() == EXAMPLE.read_bytes()
