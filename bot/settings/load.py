@@ -18,7 +18,7 @@ DEFAULT_FILE = "config/bot.yaml"
 Where: TypeAlias = tuple[str | int, ...]  # the keys and the indexes that lead to a value
 
 _ENVIRONMENT = ("TELEGRAM_BOT_TOKEN", "DATABASE_URL", "LOG_LEVEL", "WEBHOOK_URL", "METRICS_PORT")
-_VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
+_VARIABLE = re.compile(r"\$\{(?:(\w+)\})?")
 _EXAMPLE = "write it as in the example (the command init writes one)"
 _WORDS = {  # what to write, by pydantic's type of error or by key; for the rest pydantic's own words
     "missing": f"missing: {_EXAMPLE}",
@@ -54,8 +54,7 @@ class ConfigError(Exception):
 def load(path: str | None, environ: Mapping[str, str], cwd: Path, *, tokens_needed: bool = True) -> Settings:
     """Read the file `path` (`--config`), else what `BOT_CONFIG` or `BOT_CONFIG_YAML` give, else `config/bot.yaml`.
 
-    A variable that `environ` lacks is taken from `.env` beside the file, then from `.env` in `cwd`, where relative
-    paths begin. Without `tokens_needed` no token has to be set. Raises `ConfigError` with all problems at once.
+    What `environ` lacks comes from `.env` beside the file, then from `.env` in `cwd`. Raises `ConfigError`.
     """
     env = {**_dotenv(cwd), **environ}
     source = path or env.get("BOT_CONFIG") or ("BOT_CONFIG_YAML" if env.get("BOT_CONFIG_YAML") else DEFAULT_FILE)
@@ -167,14 +166,12 @@ class _Document:
             return str(node.value)
         if node.style and {"telegram_id", "admins"} & set(path) and re.fullmatch("[0-9]+", node.value):
             self.refuse(path, "write the id without quotes")
-        value = _VARIABLE.sub(lambda match: self._variable(match[1] or "", path), node.value)
+        for name in _VARIABLE.findall(node.value):
+            if name not in self.env:
+                shown = name if name.isupper() else "…"  # it may be the token itself
+                self.refuse(path, f"the variable {shown} is not set: set it {self.looked_in}")
+        value = _VARIABLE.sub(lambda match: self.env.get(match[1], ""), node.value)
+        value = value.encode(errors="replace").decode()  # not all that an environment holds is text
         if path[::2] == ("operators", "telegram_id") and (first := self.ids.setdefault(value, path)) != path:
             self.refuse(path, f"the same id as in line {self.lines[first]}: keep one of them")
         return value
-
-    def _variable(self, name: str, path: Where) -> str:
-        if name not in self.env:
-            unset = f"the variable {name} is not set: set it {self.looked_in}"
-            odd = "no such variable: write ${NAME}, or the token itself without ${}"
-            self.refuse(path, unset if name.isupper() else odd)  # what is odd may be the token itself
-        return self.env.get(name, "").encode(errors="replace").decode()  # not all that an environment holds is text

@@ -106,10 +106,7 @@ _ById = AfterValidator(lambda operators: {operator.telegram_id: operator for ope
 
 
 class Settings(_Model):
-    """All that the bot is set to do; what has an alias in capitals by the environment, not by the file.
-
-    `keep` of zero keeps nothing. `metrics` are a host and a port. `source` names the configuration for people.
-    """
+    """All that the bot is set to do; what has an alias in capitals by the environment, not by the file."""
 
     telegram: Telegram = Telegram()
     ryze: Ryze = Ryze()
@@ -124,9 +121,9 @@ class Settings(_Model):
     telegram_token: str = Field(default="", pattern=_BOT, repr=False, validation_alias="TELEGRAM_BOT_TOKEN")
     database_url: str = Field(default="", pattern=_DATABASE_URL, repr=False, validation_alias="DATABASE_URL")
     webhook: Webhook | None = Field(default=None, validation_alias="WEBHOOK_URL")
-    metrics: tuple[str, _Port] | None = Field(default=None, validation_alias="METRICS_PORT")
+    metrics: tuple[str, _Port] | None = Field(default=None, validation_alias="METRICS_PORT")  # host, port
     log_level: _LogLevel = Field(default="INFO", validation_alias="LOG_LEVEL")
-    source: str = Field(default="", validation_alias="BOT_CONFIG")
+    source: str = Field(default="", validation_alias="BOT_CONFIG")  # for people
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -158,7 +158,7 @@ VALUES = [  # a text, what stands in place of its %, and what is said of it
     ("instances: {%}\noperators: []\n", "token:canary", f"1: instances.token…: {KEYS}"),
     (TOKEN, '|${EMPTY}|${SPACED}|cänary|[x]|{a: b}|"canary\\nx"', OF_TOKEN + "write the token from Ryze in one piece"),
     (TOKEN, "${NOPE}", OF_TOKEN + "the variable NOPE is not set: set it in the environment or in /"),
-    (TOKEN, "${T|${}|${canary-1}|${canary}", OF_TOKEN + "no such variable: write ${NAME}, or the token itself"),
+    (TOKEN, "${T|${}|${T-1}|${canary-1}|${canary}", OF_TOKEN + "the variable … is not set: set it in the "),
     (GOOD.replace("${T}", "x\n    pins: %"), "0|101|many|", "4: instances.sales.pins: Input should be "),
     (ID, "0|042|0x2A|4_2|42.0|4e1|+42|ana|'@ana'|٤٢|[42]||${T}|-1001234567890", f"{OF_ID}{NO_ID} {HOW_TO_GET_ONE}"),
     (ID, f"{'1' * 17}|{'9' * 5000}|1087968824|136817688|777000", OF_ID + NO_ID),
