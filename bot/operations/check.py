@@ -15,16 +15,16 @@ def describe(settings: Settings) -> str:
     history = "PostgreSQL" if settings.database_url else settings.state
     rows = [
         ("Configuration", settings.source),
-        ("Telegram", f"{settings.telegram.api_url}, token {_masked(settings.telegram_token)}"),
+        ("Telegram", f"{settings.telegram.api_url}, bot {settings.telegram_token.partition(':')[0]}"),
         ("Updates", f"pushed to {urlsplit(webhook.url).netloc}, port {webhook.port}" if webhook else "long polling"),
         ("Ryze", f"{settings.ryze.base_url}, {settings.ryze.timeout:g} s at most"),
         ("Region", settings.region or "none: numbers are sent with their country code"),
         ("History", f"{history}, for {settings.keep.days} days" if settings.keep else "none"),
         ("Admins", ", ".join(map(str, settings.admins)) or "none"),
-        ("Metrics", "{}, port {}".format(*settings.metrics) if settings.metrics else "none"),
     ]
     for name, instance in settings.instances.items():
-        rows.append((f"Instance {name}", f"token {_masked(instance.token)}, {instance.pins} pins"))
+        shown = instance.token[-4:] if len(instance.token) >= 12 else ""
+        rows.append((f"Instance {name}", f"token …{shown}, {instance.pins} pins"))
     for number, operator in settings.operators.items():
         rows.append((f"Operator {operator.name}", f"{number} on {', '.join(operator.instances)}"))
     rows += [] if settings.operators else [("Operators", "none: nobody is let in")]
@@ -46,7 +46,3 @@ def warnings(settings: Settings) -> Iterator[str]:
     writable = os.access(folder, os.W_OK) and (os.access(file, os.W_OK) or not file.exists())  # SQLite writes both
     if settings.keep and not settings.database_url and not writable:
         yield f"state: {file} can't be written, so nothing would be kept: make its folder, or write another"
-
-
-def _masked(token: str) -> str:
-    return f"…{token[-4:]}" if len(token) >= 12 else "…"

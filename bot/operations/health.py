@@ -45,8 +45,7 @@ def health(settings: Settings) -> int:
                 problem = "" if response.status == 200 else response.read(200).decode().strip() or "not ready"
         else:
             age = time.time() - settings.state.with_suffix(".heartbeat").stat().st_mtime
-            # A long poll is answered every 30 s.
-            problem = "" if abs(age) < 120 else f"Telegram last answered {age:.0f} s ago"
+            problem = "" if abs(age) < 120 else f"Telegram last answered {age:.0f} s ago"  # 30 s are usual
     except (OSError, ValueError, HTTPException) as error:
         problem = f"the bot does not run, or has just begun ({error})"
     print(problem or "healthy")  # noqa: T201 - the command's output

@@ -31,8 +31,8 @@ async def history(settings: Settings, since: float | None, instance: str | None,
     write = csv.writer(sys.stdout).writerow if as_csv else lambda values: print(*values, sep="  ")
     write(columns if as_csv else [f"Times are in {settings.timezone}." if entries else "No attempts found."])
     for entry in entries:
-        at = datetime.fromtimestamp(entry.at, settings.timezone)
-        values = asdict(entry) | {"at": at.isoformat(timespec="seconds") if as_csv else f"{at:%Y-%m-%d %H:%M:%S}"}
+        at = datetime.fromtimestamp(int(entry.at), settings.timezone)
+        values = asdict(entry) | {"at": at.isoformat() if as_csv else at.replace(tzinfo=None)}
         write([values[name] for name in columns])
     return 0
 

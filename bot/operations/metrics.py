@@ -27,8 +27,7 @@ class Metrics:
         self.registry = prometheus.CollectorRegistry()
         ours: dict[str, Any] = {"namespace": "ryze_pin_bot", "registry": self.registry}
         timed = ours | {"buckets": (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120)}
-        labels = ("action", "instance", "outcome")
-        self._commands = prometheus.Counter("commands", "Commands, by what came of them", labels, **ours)
+        self._commands = prometheus.Counter("commands", "Outcomes", ["action", "instance", "outcome"], **ours)
         self.answered = prometheus.Histogram("answer_seconds", "From the command to its sent answer", **timed).observe
         self._calls = prometheus.Histogram("ryze_seconds", "The call to Ryze", **timed)
         left = prometheus.Gauge("budget_left", "Requests that the token may make at once", ["instance"], **ours)

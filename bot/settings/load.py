@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,7 +30,6 @@ _WORDS = {  # what to write, by pydantic's type of error or by key; for the rest
     "[key]": "write the exact name at Ryze, one line of 1 to 100 characters, not all of them dots",
     "name": "write one line of 1 to 100 characters, or leave the line out",
     "token": "write the token from Ryze in one piece, such as “token: ${RYZE_SALES_TOKEN}”",
-    "api_url": "write http:// or https://, a host and perhaps a path, and no more",
     "base_url": "write http:// or https://, a host and perhaps a path, and no more",
     "keep": "write days with a d, such as 30d (9999d at most), or 0 to keep nothing",
     "region": "write the two letters of ISO 3166, such as BR or GB, or leave the line out",
@@ -62,7 +60,7 @@ def load(path: str | None, environ: Mapping[str, str], cwd: Path, *, tokens_need
     folder = (cwd / source).parent
     env = {**_dotenv(cwd), **_dotenv(folder), **environ}
     looked_in = f"in the environment or in {' or '.join(dict.fromkeys(f'{at}/.env' for at in (folder, cwd)))}"
-    document = _Document(env, looked_in, tokens_needed)
+    document = _Document(env, looked_in, tokens_needed=tokens_needed)
     try:
         tree = document.value(_compose(text), ())
     except (yaml.YAMLError, RecursionError) as error:
@@ -78,12 +76,10 @@ def load(path: str | None, environ: Mapping[str, str], cwd: Path, *, tokens_need
         settings = Settings.model_validate(values, by_alias=True, by_name=False, context=tree.get("instances"))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            where, own = detail["loc"], detail.get("ctx", {}).get("error", detail["msg"])
             if detail["type"] != "default_factory_not_called":
-                words = _WORDS.get(detail["type"]) or _WORDS.get(str(where[-1])) or str(own)
-                document.refuse(tuple(part for part in where if part != "[key]"), words)
-    if document.problems:
-        problems = sorted(document.problems.values())
+                words = _WORDS.get(detail["type"]) or _WORDS.get(str(detail["loc"][-1])) or detail["msg"]
+                document.refuse(detail["loc"], words.removeprefix("Value error, "))
+    if problems := sorted(document.problems.values()):
         raise ConfigError(f"{source}:{line}: {words}" if line else words for line, words in problems)
     return settings.model_copy(update={"state": cwd / settings.state, "source": source})
 
@@ -122,23 +118,23 @@ def _compose(text: str) -> yaml.Node:
     return node
 
 
-@dataclass
 class _Document:
-    """The values of a YAML text as written (`NO` stays Norway), `${NAME}` taken from `env`, and what is wrong there."""
+    """The values of a YAML text as written (`NO` stays Norway), and what is wrong with them."""
 
-    env: Mapping[str, str]
-    looked_in: str  # where a variable can be set, for people
-    tokens_needed: bool  # else tokens are left as they are written
-    lines: dict[Where, int] = field(default_factory=lambda: {(): 1} | {(name,): 0 for name in _ENVIRONMENT})
-    problems: dict[Where, tuple[int, str]] = field(default_factory=dict)
-    ids: dict[str, Where] = field(default_factory=dict)
+    def __init__(self, env: Mapping[str, str], looked_in: str, *, tokens_needed: bool) -> None:
+        self.env = env
+        self.looked_in = looked_in  # where a variable can be set, for people
+        self.tokens_needed = tokens_needed  # else tokens are left as they are written
+        self.lines: dict[Where, int] = {(): 1} | {(name,): 0 for name in _ENVIRONMENT}
+        self.problems: dict[Where, tuple[int, str]] = {}
+        self.ids: dict[str, Where] = {}
 
     def refuse(self, path: Where, problem: str) -> None:
         """Note what is wrong at `path`, in the line where the file has it, or has what should hold it."""
         known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
         path = known if isinstance(path[-1], int) else path  # `instance: sales` is taken for a list of one
-        # All of `{token:abc}`, where a space is missing, is a key.
-        keys = [re.sub(r"(?s):.*|(?<=.{40}).+|[^\w !-~]", "…", str(key)) for key in path]
+        # Of `{token:abc}`, where a space is missing, all is the key; pydantic adds "[key]" to a key's own path.
+        keys = [re.sub(r"(?s):.*|(?<=.{40}).+|[^\w !-~]", "…", str(key)) for key in path if key != "[key]"]
         shown = ".".join(keys).removeprefix("WEBHOOK_URL.")
         self.problems.setdefault(path, (self.lines[known], f"{shown}: {problem}"))
 

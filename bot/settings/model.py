@@ -48,8 +48,7 @@ _Language = Literal["en", "pt-BR", "es"]
 _Region = Annotated[str, StringConstraints(pattern=f"^(?i:{'|'.join(sorted(SUPPORTED_REGIONS))})$", to_upper=True)]
 _LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
 _Keep = Annotated[timedelta, BeforeValidator(lambda value: "0d" if value == "0" else value)]
-# One name is a list of one, and an empty list is refused as an unknown name is.
-_Listed = BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [""])
+_Listed = BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [""])  # none is refused
 _Instances = Annotated[tuple[Annotated[str, AfterValidator(_known_instance)], ...], _Listed]
 
 

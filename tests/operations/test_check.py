@@ -18,20 +18,19 @@ def test_describe_shows_operators_and_instances_with_masked_tokens(tmp_path: Pat
     text = TEXT.replace("  sales:\n", "  b: {token: short-tokn, pins: 20}\n  sales:\n") + "    name: Front desk\n"
     assert describe(settings(tmp_path, text + "region: BR\n")) == (
         "Configuration           BOT_CONFIG_YAML\n"
-        "Telegram                https://api.telegram.org, token …_bot\n"
+        "Telegram                https://api.telegram.org, bot 123456789\n"
         "Updates                 long polling\n"
         "Ryze                    https://ryzeapi.cloud, 12 s at most\n"
         "Region                  BR\n"
         f"History                 {tmp_path}/ryze-pin-bot.sqlite3, for 30 days\n"
         "Admins                  none\n"
-        "Metrics                 none\n"
         "Instance b              token …, 20 pins\n"
         "Instance sales          token …4321, 3 pins\n"
         "Operator Front desk     42 on sales"
     )
 
 
-VARIABLES = {"WEBHOOK_URL": "https://h:8443/canary", "METRICS_PORT": "9090", "DATABASE_URL": "postgres://u:canary@h"}
+VARIABLES = {"WEBHOOK_URL": "https://h:8443/canary", "DATABASE_URL": "postgres://u:canary@h"}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +38,6 @@ VARIABLES = {"WEBHOOK_URL": "https://h:8443/canary", "METRICS_PORT": "9090", "DA
     [
         (TEXT, VARIABLES, "Updates|pushed to h:8443, port 8080"),
         (TEXT, VARIABLES, "History|PostgreSQL, for 30 days"),
-        (TEXT, VARIABLES, "Metrics|127.0.0.1, port 9090"),
         (TEXT + "keep: 0", {}, "History|none"),
         (TEXT + "admins: [7, 8]", {}, "Admins|7, 8"),
         (TEXT.replace("sales", "s", 1).replace(": sales", "s: [s]"), {}, "Operator 42|42 on s"),
