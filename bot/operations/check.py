@@ -1,4 +1,4 @@
-"""What `check` says of settings that are allowed: what they are, and what looks wrong all the same."""
+"""What `check` says: what is set, and what looks wrong although it is allowed."""
 
 import os
 import re
@@ -38,11 +38,11 @@ def warnings(settings: Settings) -> Iterator[str]:
         if re.fullmatch(r"\$?[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", instance.token):
             yield f"instances.{name}.token: looks like a variable's name: write it as ${{NAME}}"
         if uses[instance.token] > 1:
-            yield f"instances.{name}.token: another instance has the same: give each its own, which reaches no other"
+            yield f"instances.{name}.token: another instance has the same: give each its own"
     for person in sorted({*settings.admins, *settings.operators}):
-        if person >= 10**10:  # today's ids have up to ten digits, a phone number with its country code has more
-            yield f"{person}: the id looks like a phone number: write what the bot answers to the person's /id"
+        if person >= 10**10:  # more digits than today's ids have
+            yield f"{person}: the id looks like a phone number: write what the bot answers to /id"
     folder, file = settings.state.parent, settings.state
     writable = os.access(folder, os.W_OK) and (os.access(file, os.W_OK) or not file.exists())  # SQLite writes both
     if settings.keep and not settings.database_url and not writable:
-        yield f"state: {file} can't be written, so nothing would be kept: make its folder, or write another"
+        yield f"state: {file} can't be written: make its folder, or write another"

@@ -9,7 +9,7 @@ from bot.settings.model import Settings
 
 
 class Health(AbstractContextManager["Health"]):
-    """Ends the process with status 1, and shows where it hung, if no try to hear from Telegram ends in `silence` s."""
+    """Ends the process, showing where it hung, if no try to hear from Telegram ends in `silence` s."""
 
     def __init__(self, settings: Settings, silence: float = 90.0) -> None:
         self._heartbeat = settings.state.with_suffix(".heartbeat")
@@ -35,7 +35,7 @@ class Health(AbstractContextManager["Health"]):
 
 
 def health(settings: Settings) -> int:
-    """Print whether the running bot is healthy, as its `/healthz` or its heartbeat file tells; give the exit status."""
+    """Print whether the bot is healthy, by its `/healthz` or its heartbeat file; give the exit status."""
     address = settings.metrics or (settings.webhook and ("127.0.0.1", settings.webhook.port))
     try:
         if address:

@@ -1,4 +1,4 @@
-"""Logging: one line a record, which nothing in it can break, hide or forge; no secret anywhere, tracebacks included."""
+"""Logging: one line a record that nothing can break or forge; no secret, in tracebacks neither."""
 
 import json
 import logging
@@ -17,16 +17,16 @@ def configure(level: str, secrets: Iterable[str]) -> None:
     formatter.mask = masker(secrets)
     handler.setFormatter(formatter)
     root.handlers[:] = [handler]
-    root.setLevel("WARNING" if level == "INFO" else level)  # libraries tell of every request and poll at INFO
+    root.setLevel("WARNING" if level == "INFO" else level)  # libraries log every request
     logging.getLogger("bot").setLevel(level)
-    # It logs a traceback for an answer that is no JSON, as an outage's page; its caller says what is wrong.
+    # It logs a traceback for an outage's HTML page; its caller says what is wrong.
     logging.getLogger("telegram.request.BaseRequest").setLevel("CRITICAL")
     logging.captureWarnings(capture=True)
-    logging.raiseExceptions = False  # logging's own report of a failed write would hold the record unmasked
+    logging.raiseExceptions = False  # its report would hold the record unmasked
 
 
 def masker(secrets: Iterable[str]) -> Callable[[str], str]:
-    """Return what masks secrets, also URL-quoted or JSON-escaped, and bots' tokens, and escapes control characters."""
+    """Return what masks secrets, as they are, quoted or escaped, and escapes control characters."""
     written = {form for secret in secrets for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
     longest_first = sorted(written - {""}, key=len, reverse=True)
 

@@ -1,4 +1,4 @@
-"""What an admin asks at the command line: what was done, what is to be forgotten, and whether all can be reached."""
+"""What an admin asks for: what was done, that a number is forgotten, whether all can be reached."""
 
 import asyncio
 import csv
@@ -21,7 +21,7 @@ from bot.telegram.outbox import reason
 
 
 async def history(settings: Settings, since: float | None, instance: str | None, *, as_csv: bool) -> int:
-    """Print the attempts of the last `since` seconds, of one instance or of all, newest first; give the exit status."""
+    """Print the attempts of the last `since` seconds, newest first; give the exit status."""
     if instance is not None and instance not in settings.instances:
         print(f"There is no instance {instance}; there are: {', '.join(settings.instances)}", file=sys.stderr)
         return 2
@@ -42,7 +42,7 @@ async def forget(settings: Settings, number: str) -> int:
     reading, *others = read_command(number, settings.region)
     chat = reading.chat or reading.anyway
     if chat is None or others:
-        print("Not one number: write it as +, country code and digits, or as a chat's JID", file=sys.stderr)
+        print("Not one number: write +, country code and digits, or a chat's JID", file=sys.stderr)
         return 2
     async with aclosing(Store.open(settings.database_url or settings.state, settings.keep)) as store:
         print(f"Attempts removed: {await store.forget(chat.number)}")
@@ -50,7 +50,7 @@ async def forget(settings: Settings, number: str) -> int:
 
 
 async def check_live(settings: Settings) -> int:
-    """Ask Telegram who the bot is, and Ryze how the instances are; changes nothing anywhere; give the exit status."""
+    """Ask who the bot is and how the instances are, changing nothing; give the exit status."""
     looks = {"Telegram": asyncio.create_task(_ask_telegram(settings))}
     for name in settings.instances:
         looks[f"Ryze, with the token of {name}"] = asyncio.create_task(_ask_ryze(settings, name))
@@ -58,7 +58,7 @@ async def check_live(settings: Settings) -> int:
     for who, look in looks.items():
         try:
             said, good = await look
-        except Exception as error:  # noqa: BLE001 - the libraries raise anything on an answer that is not as described
+        except Exception as error:  # noqa: BLE001 - the libraries raise anything on an odd answer
             said, good = f"can't be used ({reason(error)})", False
         print(mask(f"{who}: {said}"))
         status = status if good else 1
@@ -71,7 +71,7 @@ async def _ask_telegram(settings: Settings) -> tuple[str, bool]:
 
 
 async def _ask_ryze(settings: Settings, name: str) -> tuple[str, bool]:
-    """Ask for the instances that a token reaches: by the vendor's pages, the recommended look at an instance."""
+    """Ask which instances a token reaches, as the vendor recommends for a look at one."""
     url, states = f"{settings.ryze.base_url}/api/instance/list", dict[str, str]()
 
     def note(found: dict[str, Any]) -> dict[str, Any]:

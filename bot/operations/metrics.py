@@ -18,7 +18,7 @@ _Read = Callable[..., float]
 
 
 class Metrics:
-    """Counts attempts, and the seconds to answers (`answered`); callables give gauges, the first two by instance."""
+    """Counts attempts and seconds to answers; callables give gauges, the first two by instance."""
 
     def __init__(
         self, instances: Iterable[Instance], rate_limit_left: _Read, waiting: _Read, unfinished: _Read, silence: _Read
@@ -27,17 +27,17 @@ class Metrics:
         self.registry = prometheus.CollectorRegistry()
         ours: dict[str, Any] = {"namespace": "ryze_pin_bot", "registry": self.registry}
         timed = ours | {"buckets": (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120)}
-        self._commands = prometheus.Counter("commands", "Outcomes", ["action", "instance", "outcome"], **ours)
-        self.answered = prometheus.Histogram("answer_seconds", "From the command to its sent answer", **timed).observe
+        self._commands = prometheus.Counter("commands", "Commands", ["action", "instance", "outcome"], **ours)
+        self.answered = prometheus.Histogram("answer_seconds", "From command to sent answer", **timed).observe
         self._calls = prometheus.Histogram("ryze_seconds", "The call to Ryze", **timed)
-        left = prometheus.Gauge("budget_left", "Requests that the token may make at once", ["instance"], **ours)
-        waits = prometheus.Gauge("waiting", "Commands in the queue, the running one included", ["instance"], **ours)
+        left = prometheus.Gauge("budget_left", "Requests that may be made at once", ["instance"], **ours)
+        waits = prometheus.Gauge("waiting", "Commands in the queue, or running", ["instance"], **ours)
         for instance in instances:
             left.labels(instance.name).set_function(partial(rate_limit_left, instance))
             waits.labels(instance.name).set_function(partial(waiting, instance))
-            for action, outcome in product(("pin", "unpin"), OUTCOMES):  # from nothing to 1 would be no increase
+            for action, outcome in product(("pin", "unpin"), OUTCOMES):  # so that the first is an increase
                 self._commands.labels(action, instance.name, outcome)
-        prometheus.Gauge("unfinished_updates", "Updates that are still being handled", **ours).set_function(unfinished)
+        prometheus.Gauge("unfinished_updates", "Updates being handled", **ours).set_function(unfinished)
         prometheus.Gauge("last_heard_seconds", "Seconds since Telegram was heard", **ours).set_function(silence)
 
     def observe(self, attempt: Attempt) -> None:
@@ -49,7 +49,7 @@ class Metrics:
 
 
 def serve(metrics: Metrics, problem: Callable[[], str], address: str, port: int) -> HTTPServer:
-    """Serve `/metrics` and `/healthz`, or raise OSError; `problem` says why no update can be taken now, or ""."""
+    """Serve `/metrics` and `/healthz`, or raise OSError; `problem` says why no update can be taken."""
     routes = [("/metrics", _Metrics), ("/healthz", Health)]
     application = Application(routes, log_function=lambda _: None, metrics=metrics, problem=problem)
     return application.listen(port, address, max_body_size=0, idle_connection_timeout=120)

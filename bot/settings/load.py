@@ -1,4 +1,4 @@
-"""The configuration file and the environment → `Settings`, or every mistake at once. Nothing else reads them."""
+"""The configuration file and the environment → `Settings`, or every mistake at once."""
 
 import hashlib
 import re
@@ -36,13 +36,13 @@ _WORDS = {  # what to write, by pydantic's type of error or by key; for the rest
     "timezone": "write the IANA name of a time zone, such as America/Sao_Paulo, or leave the line out",
 }
 _HINTS = {  # PyYAML's words → what to do, for the mistakes that people make
-    "'@'": f"no value begins with @, and a username is no id: write the numeric id ({ID_HINT})",
+    "'@'": f"a username is no id: write the numeric id ({ID_HINT})",
     "expected <block end>": "wrongly indented: align it; if the line above ends with [] or {}, remove these",
 }
 
 
 class ConfigError(Exception):
-    """Everything that is wrong, each as `file:line: key.path: what is wrong and what to write`, without any secret."""
+    """All that is wrong, each as `file:line: key.path: what to write`, without any secret."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -50,7 +50,7 @@ class ConfigError(Exception):
 
 
 def load(path: str | None, environ: Mapping[str, str], cwd: Path, *, tokens_needed: bool = True) -> Settings:
-    """Read the file `path` (`--config`), else what `BOT_CONFIG` or `BOT_CONFIG_YAML` give, else `config/bot.yaml`.
+    """Read the file `path`, else what `BOT_CONFIG` or `BOT_CONFIG_YAML` give, else `config/bot.yaml`.
 
     What `environ` lacks comes from `.env` beside the file, then from `.env` in `cwd`. Raises `ConfigError`.
     """
@@ -64,7 +64,7 @@ def load(path: str | None, environ: Mapping[str, str], cwd: Path, *, tokens_need
     try:
         tree = document.value(_compose(text), ())
     except (yaml.YAMLError, RecursionError) as error:
-        words = getattr(error, "problem", None) or "a character that YAML does not allow, or nested too deeply"
+        words = getattr(error, "problem", None) or "a character that YAML does not allow, or too many brackets"
         mark, start = getattr(error, "problem_mark", None), getattr(error, "position", 0)
         line = mark.line if mark else text.count("\n", 0, start)
         hint = next((hint for known, hint in _HINTS.items() if known in words), words)
@@ -107,7 +107,7 @@ def _environment(env: Mapping[str, str]) -> dict[str, object]:
 
 
 def _compose(text: str) -> yaml.Node:
-    """Read the text; refuse what YAML would share between places (an alias even with itself) or ignore (a tag)."""
+    """Read the text; refuse what YAML would share (an alias, even with itself) or ignore (a tag)."""
     for token in yaml.scan(text, Loader=yaml.BaseLoader):
         if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
             problem = "anchors (&), aliases (*) and tags (!) are not supported: put the value in quotes"
@@ -130,10 +130,10 @@ class _Document:
         self.ids: dict[str, Where] = {}
 
     def refuse(self, path: Where, problem: str) -> None:
-        """Note what is wrong at `path`, in the line where the file has it, or has what should hold it."""
+        """Note what is wrong at `path`, in the line that has it, or has what should hold it."""
         known = next(path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
         path = known if isinstance(path[-1], int) else path  # `instance: sales` is taken for a list of one
-        # Of `{token:abc}`, where a space is missing, all is the key; pydantic adds "[key]" to a key's own path.
+        # All of `{token:abc}`, where a space is missing, is a key. "[key]" is pydantic's own.
         keys = [re.sub(r"(?s):.*|(?<=.{40}).+|[^\w !-~]", "…", str(key)) for key in path if key != "[key]"]
         shown = ".".join(keys).removeprefix("WEBHOOK_URL.")
         self.problems.setdefault(path, (self.lines[known], f"{shown}: {problem}"))
@@ -147,7 +147,7 @@ class _Document:
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         mapping = {}
         for key, value in node.value:
-            name = str(key.value)  # of a key that is no text something that is unknown
+            name = str(key.value)  # of a list or a mapping something unknown
             here = (*path, name)
             first, self.lines[here] = self.lines.get(here), key.start_mark.line + 1
             if first is None:
@@ -167,7 +167,7 @@ class _Document:
                 shown = name if name.isupper() else "…"  # it may be the token itself
                 self.refuse(path, f"the variable {shown} is not set: set it {self.looked_in}")
         value = _VARIABLE.sub(lambda match: self.env.get(match[1], ""), node.value)
-        value = value.encode(errors="replace").decode()  # not all that an environment holds is text
+        value = value.encode(errors="replace").decode()  # it may hold any bytes
         if path[::2] == ("operators", "telegram_id") and (first := self.ids.setdefault(value, path)) != path:
             self.refuse(path, f"the same id as in line {self.lines[first]}: keep one of them")
         return value

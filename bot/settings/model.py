@@ -17,7 +17,7 @@ RESERVED_IDS = {1087968824: "every anonymous group admin", 136817688: "every cha
 ID_HINT = "to get it, start the bot with “operators: []” and let the person send it /id"
 
 _BAD = r"\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069"  # what would break a line or hide a part of it
-_ONE_LINE = rf"^[^{_BAD}]*[^.{_BAD}][^{_BAD}]*$"  # not dots alone: an instance's name is a segment of a URL's path
+_ONE_LINE = rf"^[^{_BAD}]*[^.{_BAD}][^{_BAD}]*$"  # not dots alone: it may be a segment of a URL
 _URL = r"^(?i:https?)://[^/?#@\s]+(/[^?#\s]*)?$"  # without a user, a password or a query
 _BOT = "^[0-9]+:[A-Za-z0-9_-]+$"  # its token
 _HTTPS_URL = r"^(https:|http://(localhost|127\.0\.0\.1|\[::1\])[:/])"
@@ -35,7 +35,7 @@ def _telegram_id(value: object) -> int:
 def _known_instance(name: str, info: pydantic.ValidationInfo) -> str:
     known = info.context  # the `instances` of the file that is read
     if isinstance(known, dict) and name not in known:
-        raise ValueError("no such instance: write the name of one as it stands under instances:")
+        raise ValueError("no such instance: write a name that stands under instances:")
     return name
 
 
@@ -70,7 +70,7 @@ class Ryze(_Model):
 
 
 class Instance(_Model):
-    """A Ryze connection to one WhatsApp number: its name and token at Ryze, and how many chats WhatsApp lets it pin."""
+    """A WhatsApp number at Ryze: its name and token there, and how many chats it may pin."""
 
     name: str = Field(default="", validation_alias="NAME")  # the key in the file
     token: str = Field(pattern=r"^[\x21-\x7e]+$", repr=False)
@@ -78,7 +78,7 @@ class Instance(_Model):
 
 
 class Operator(_Model):
-    """A person who may give commands: Telegram user id, the name that logs and answers show, names of instances."""
+    """A person who may give commands, the name to show for them, and their instances by name."""
 
     telegram_id: _TelegramId
     name: _Line = Field(default_factory=lambda data: str(data.get("telegram_id")))
@@ -92,7 +92,7 @@ class Operator(_Model):
 
 
 class Webhook(_Model, extra="ignore"):
-    """Where Telegram pushes updates to, the secret that it then sends, and the port that they arrive at."""
+    """Where Telegram pushes updates to, the secret that it sends, and the port where they arrive."""
 
     url: Annotated[_Url, Field(pattern=_HTTPS_URL)] = Field(validation_alias="WEBHOOK_URL")
     secret: str = Field(pattern="^[A-Za-z0-9_-]{1,256}$", repr=False, validation_alias="WEBHOOK_SECRET")
@@ -101,11 +101,11 @@ class Webhook(_Model, extra="ignore"):
 
 _Named = AfterValidator(lambda items: {name: item.model_copy(update={"name": name}) for name, item in items.items()})
 _FromList = GetPydanticSchema(lambda _, handler: handler(tuple[Operator, ...]))
-_ById = AfterValidator(lambda operators: {operator.telegram_id: operator for operator in operators})
+_ById = AfterValidator(lambda people: {person.telegram_id: person for person in people})
 
 
 class Settings(_Model):
-    """All that the bot is set to do; what has an alias in capitals by the environment, not by the file."""
+    """All that the bot is set to do; what has an alias in capitals by the environment."""
 
     telegram: Telegram = Telegram()
     ryze: Ryze = Ryze()
@@ -126,7 +126,7 @@ class Settings(_Model):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not appear in any log; the database's passwords as they are written and as they are meant."""
+        """What must not appear in any log; the database's passwords as written and as meant."""
         passwords = [text for groups in _DATABASE_PASSWORD.findall(self.database_url) for text in groups]
         webhook = [self.webhook.secret] if self.webhook else []
         tokens = [self.telegram_token, *(instance.token for instance in self.instances.values())]

@@ -55,9 +55,9 @@ def test_describe_says_in_words_what_is_set_and_no_secret(
 
 
 VARIABLE = "instances.sales.token: looks like a variable's name: write it as ${NAME}"
-SHARED = "token: another instance has the same: give each its own, which reaches no other"
-PHONE = "the id looks like a phone number: write what the bot answers to the person's /id"
-STATE = "state: /nowhere/x can't be written, so nothing would be kept: make its folder, or write another"
+SHARED = "token: another instance has the same: give each its own"
+PHONE = "the id looks like a phone number: write what the bot answers to /id"
+STATE = "state: /nowhere/x can't be written: make its folder, or write another"
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ EXAMPLES = "write it as in the example (the command init writes one)"
 UNKNOWN = f"unknown key: {EXAMPLES}"
 NO_ID = "write the person's own id, a number of up to 10 digits"
 ALIAS = "anchors (&), aliases (*) and tags (!) are not supported: put the value in quotes"
-NO_YAML = "a character that YAML does not allow, or nested too deeply"
+NO_YAML = "a character that YAML does not allow, or too many brackets"
 VALUES = [  # a text, what stands in place of its %, and what is said of it
     (GOOD + "region: %", "UK|Brazil|[BR]|{}", "7: region: write the two letters of ISO 3166, such as BR or GB"),
     (GOOD + "language: %", "fr|pt-PT|e|[en]", "7: language: Input should be 'en', 'pt-BR' or 'es'"),
@@ -163,14 +163,14 @@ VALUES = [  # a text, what stands in place of its %, and what is said of it
     (ID, "0|042|0x2A|4_2|42.0|4e1|+42|ana|'@ana'|٤٢|[42]||${T}|-1001234567890", f"{OF_ID}{NO_ID} {HOW_TO_GET_ONE}"),
     (ID, f"{'1' * 17}|{'9' * 5000}|1087968824|136817688|777000", OF_ID + NO_ID),
     (ID, "'42'|\"42\"", OF_ID + "write the id without quotes"),
-    (ID, "@canary", f"5: no value begins with @, and a username is no id: write the numeric id {HOW_TO_GET_ONE}"),
+    (ID, "@canary", f"5: a username is no id: write the numeric id {HOW_TO_GET_ONE}"),
     (GOOD + "  - {instance: sales, telegram_id: %}", "42|'${ID}'", "7: operators.1.telegram_id: the same id as in"),
     (INSTANCES + "operators:\n  - %\n", "42||[]", f"5: operators.0: {KEYS}"),
     (INSTANCES + "operators:\n  %\n", "a: b|telegram_id: 42", f"4: operators: {LIST}"),
     (GOOD + "    name: %", f"|' '|{'a' * 101}" + r'|"a\nb"|"a\u202eb"', OF_NAME + LINE),
-    (TWO.replace(": sales", ": %"), "Sales|stock|${T}|", "7: operators.0.instance: no such instance: write the"),
-    (TWO.replace(": sales", "s: [%]"), "x|q w", OF_INSTANCE + ".0: no such instance: write the name"),
-    (TWO.replace(": sales", "s: %"), "|[]|{}", OF_INSTANCE + ": no such instance: write the name"),
+    (TWO.replace(": sales", ": %"), "Sales|stock|${T}|", "7: operators.0.instance: no such instance: write a n"),
+    (TWO.replace(": sales", "s: [%]"), "x|q w", OF_INSTANCE + ".0: no such instance: write a name"),
+    (TWO.replace(": sales", "s: %"), "|[]|{}", OF_INSTANCE + ": no such instance: write a name"),
     (TWO.replace(": sales", "s: %"), "{a: b}", f"{OF_INSTANCE}: {LIST}"),
     (TWO + "    %: [a]", "instances", f"8: operators.0.%: {UNKNOWN}"),
     (GOOD + "%: canary", "telegram_token", f"7: %: {UNKNOWN}"),
