@@ -1,4 +1,4 @@
-"""Whether the bot is well: a watchdog that ends a deaf process, and what `python -m bot health` says."""
+"""Whether the bot is well: a watchdog that ends a deaf process, and what `health` says."""
 
 import faulthandler
 import time

@@ -1,4 +1,4 @@
-"""What an admin's monitoring sees: `/metrics` for Prometheus, and `/healthz` with its reason."""
+"""What monitoring sees: `/metrics` for Prometheus, and `/healthz` with its reason."""
 
 from collections.abc import Callable, Iterable
 from functools import partial

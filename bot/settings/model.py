@@ -92,7 +92,7 @@ class Operator(_Model):
 
 
 class Webhook(_Model, extra="ignore"):
-    """Where Telegram pushes updates to, the secret that it sends, and the port where they arrive."""
+    """Where Telegram pushes updates to, the secret that it sends, and the bot's port."""
 
     url: Annotated[_Url, Field(pattern=_HTTPS_URL)] = Field(validation_alias="WEBHOOK_URL")
     secret: str = Field(pattern="^[A-Za-z0-9_-]{1,256}$", repr=False, validation_alias="WEBHOOK_SECRET")
