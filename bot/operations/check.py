@@ -1,4 +1,4 @@
-"""What `check` says: what is set, and what looks wrong although it is allowed."""
+"""What `check` says: what is set, and what is allowed but looks wrong."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Logging: one line a record that nothing can break or forge; no secret, in tracebacks neither."""
+"""Logging: one line a record that nothing can forge; no secret, in tracebacks neither."""
 
 import json
 import logging

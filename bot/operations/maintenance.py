@@ -1,4 +1,4 @@
-"""What an admin asks for: what was done, that a number is forgotten, whether all can be reached."""
+"""What an admin asks for: the history, forgetting a number, whether all can be reached."""
 
 import asyncio
 import csv

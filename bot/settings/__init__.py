@@ -1,1 +1,1 @@
-"""What the bot is set to do: a YAML file and the environment → one frozen model, or every mistake."""
+"""A YAML file and the environment → one frozen model, or every mistake."""

@@ -17,7 +17,7 @@ DEFAULT_FILE = "config/bot.yaml"
 Where: TypeAlias = tuple[str | int, ...]  # the keys and the indexes that lead to a value
 
 _ENVIRONMENT = ("TELEGRAM_BOT_TOKEN", "DATABASE_URL", "LOG_LEVEL", "WEBHOOK_URL", "METRICS_PORT")
-_VARIABLE = re.compile(r"\$\{(?:(\w+)\})?")
+_VARIABLE = re.compile(r"(?<!\$)\$\{(?:(\w+)\})?")  # $${ stands for ${
 _EXAMPLE = "write it as in the example (the command init writes one)"
 _WORDS = {  # what to write, by pydantic's type of error or by key; for the rest pydantic's own words
     "missing": f"missing: {_EXAMPLE}",
@@ -33,7 +33,7 @@ _WORDS = {  # what to write, by pydantic's type of error or by key; for the rest
     "base_url": "write http:// or https://, a host and perhaps a path, and no more",
     "keep": "write days with a d, such as 30d (9999d at most), or 0 to keep nothing",
     "region": "write the two letters of ISO 3166, such as BR or GB, or leave the line out",
-    "timezone": "write the IANA name of a time zone, such as America/Sao_Paulo, or leave the line out",
+    "timezone": "write an IANA name, such as America/Sao_Paulo, or leave the line out",
 }
 _HINTS = {  # PyYAML's words → what to do, for the mistakes that people make
     "'@'": f"a username is no id: write the numeric id ({ID_HINT})",
@@ -166,8 +166,8 @@ class _Document:
             if name not in self.env:
                 shown = name if name.isupper() else "…"  # it may be the token itself
                 self.refuse(path, f"the variable {shown} is not set: set it {self.looked_in}")
-        value = _VARIABLE.sub(lambda match: self.env.get(match[1], ""), node.value)
-        value = value.encode(errors="replace").decode()  # it may hold any bytes
+        parts = [_VARIABLE.sub(lambda match: self.env.get(match[1], ""), part) for part in node.value.split("$${")]
+        value = "${".join(parts).encode(errors="replace").decode()  # it may hold any bytes
         if path[::2] == ("operators", "telegram_id") and (first := self.ids.setdefault(value, path)) != path:
             self.refuse(path, f"the same id as in line {self.lines[first]}: keep one of them")
         return value

@@ -48,7 +48,7 @@ admins: [7, "${ID}"]
 instances:
   sales: {token: "${T}"}
   "sales / São Paulo": {token: written-here, pins: 100}
-  on: {token: "a-${T}", pins: 1}
+  on: {token: "a-${T}-$${T}", pins: 1}
 operators:
   - telegram_id: 4503599627370495
     name: "Front desk: 1e3 #"
@@ -79,7 +79,7 @@ operators:
         instances={
             "sales": Instance(name="sales", token=RYZE_TOKEN, pins=3),
             "sales / São Paulo": Instance(name="sales / São Paulo", token="written-here", pins=100),
-            "on": Instance(name="on", token=f"a-{RYZE_TOKEN}", pins=1),
+            "on": Instance(name="on", token=f"a-{RYZE_TOKEN}-${{T}}", pins=1),
         },
         operators=(  # type: ignore[arg-type] # the list in the file
             Operator(telegram_id=2**52 - 1, name="Front desk: 1e3 #", instances=("sales / São Paulo",)),
@@ -132,10 +132,10 @@ LIST = "write a list, each entry beginning with “- ”, or [] for none"
 KEYS = "write “key: value” lines"
 LINE = "write one line of 1 to 100 characters, or leave the line out"
 URL = "write http:// or https://, a host and perhaps a path, and no more"
-ZONE = "7: timezone: write the IANA name of a time zone, such as America/Sao_Paulo, or leave the line out"
+ZONE = "7: timezone: write an IANA name, such as America/Sao_Paulo, or leave the line out"
 EXAMPLES = "write it as in the example (the command init writes one)"
 UNKNOWN = f"unknown key: {EXAMPLES}"
-NO_ID = "write the person's own id, a number of up to 10 digits"
+NO_ID = "write the person's numeric id, of up to 10 digits"
 ALIAS = "anchors (&), aliases (*) and tags (!) are not supported: put the value in quotes"
 NO_YAML = "a character that YAML does not allow, or too many brackets"
 VALUES = [  # a text, what stands in place of its %, and what is said of it
