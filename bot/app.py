@@ -83,7 +83,7 @@ class App:
         except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
             raise ConfigError([f"the environment's proxy or certificates can't be used: {error}"]) from error
         stack.push_async_callback(self._bot.request.shutdown)  # the bot's own does nothing before `initialize`
-        self._store = Store.open(settings.history_target, settings.keep)
+        self._store = Store.open(settings.database_url or settings.state, settings.keep)
         stack.push_async_callback(self._store.close)
         self._outbox = Outbox(self._bot, CONCURRENCY)
         self._admins = Admins(settings, self._outbox, self._store)

@@ -1,77 +1,48 @@
-"""What `check` says of settings that are allowed: a table of them, and what looks wrong all the same."""
+"""What `check` says: what is set, and what is allowed but looks wrong."""
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from bot.settings.model import Settings
 
-MASK_SHOWS_FROM = 12  # characters: of a shorter token the last four would be too much
-TELEGRAM_IDS_BELOW = 10**10  # today's ids have up to ten digits, a phone number with its country code has more
-
 
 def describe(settings: Settings) -> str:
-    """Return the table of the settings, the instances and the operators, tokens masked."""
-    updates = "long polling"
-    if settings.webhook:
-        address = urlsplit(settings.webhook.url)  # without its path, which may be a secret
-        updates = f"pushed to {address.scheme}://{address.netloc}, port {settings.webhook.port}"
+    """Return the settings, the instances and the operators as a table, tokens masked."""
+    webhook = settings.webhook  # of its address the host alone: the path may be a secret
     history = "PostgreSQL" if settings.database_url else settings.state
     rows = [
         ("Configuration", settings.source),
-        ("Telegram", f"{settings.telegram.api_url}, token {_masked(settings.telegram_token)}"),
-        ("Updates", updates),
+        ("Telegram", f"{settings.telegram.api_url}, bot {settings.telegram_token.partition(':')[0]}"),
+        ("Updates", f"pushed to {urlsplit(webhook.url).netloc}, port {webhook.port}" if webhook else "long polling"),
         ("Ryze", f"{settings.ryze.base_url}, {settings.ryze.timeout:g} s at most"),
         ("Region", settings.region or "none: numbers are sent with their country code"),
-        ("Language", settings.language or "each person's own"),
-        ("Time zone", settings.timezone),
         ("History", f"{history}, for {settings.keep.days} days" if settings.keep else "none"),
         ("Admins", ", ".join(map(str, settings.admins)) or "none"),
-        ("Metrics", "{}, port {}".format(*settings.metrics) if settings.metrics else "none"),
-        ("Log level", settings.log_level),
     ]
-    instances = [(item.name, _masked(item.token), item.pins) for item in settings.instances.values()]
-    operators = [(item.name, item.telegram_id, ", ".join(item.instances)) for item in settings.operators.values()]
-    shown = [_table(rows), _table([("Instance", "Token", "Pins"), *instances])]
-    shown.append(_table([("Operator", "Telegram id", "Instance"), *operators]))
-    return "\n\n".join(shown if operators else [*shown, "No operators: nobody is let in."])
+    for name, instance in settings.instances.items():
+        shown = instance.token[-4:] if len(instance.token) >= 12 else ""
+        rows.append((f"Instance {name}", f"token …{shown}, {instance.pins} pins"))
+    for number, operator in settings.operators.items():
+        rows.append((f"Operator {operator.name}", f"{number} on {', '.join(operator.instances)}"))
+    rows += [] if settings.operators else [("Operators", "none: nobody is let in")]
+    return "\n".join(f"{name:<24}{value}" for name, value in rows)
 
 
 def warnings(settings: Settings) -> Iterator[str]:
     """Yield what is allowed and looks wrong all the same, a sentence each."""
-    sharing = defaultdict(list)
-    for instance in settings.instances.values():
-        sharing[instance.token].append(instance.name)
+    uses = Counter(instance.token for instance in settings.instances.values())
+    for name, instance in settings.instances.items():
         if re.fullmatch(r"\$?[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", instance.token):
-            yield f"instances.{instance.name}.token: looks like a variable's name: write it as ${{NAME}}"
-    for names in sharing.values():
-        if len(names) > 1:
-            yield f"instances {', '.join(names)}: the same token: give each its own, which reaches no other instance"
-    people = {number: f"admin {number}" for number in settings.admins}
-    people |= {number: f"operator {operator.name}" for number, operator in settings.operators.items()}
-    for number, who in people.items():
-        if number >= TELEGRAM_IDS_BELOW:
-            yield f"{who}: the id looks like a phone number: write what the bot answers to the person's /id"
-    if settings.keep and not settings.database_url and not _is_writable(settings.state):
-        yield f"state: {settings.state} can't be written, so nothing would be kept: make its folder, or write another"
-    if settings.webhook and settings.metrics and settings.webhook.port == settings.metrics[1]:
-        yield "METRICS_PORT: the same as PORT: write another"
-
-
-def _is_writable(state: Path) -> bool:
-    # SQLite also writes files beside it.
-    there = not state.exists() or (state.is_file() and os.access(state, os.W_OK))
-    return there and os.access(state.parent, os.W_OK | os.X_OK)
-
-
-def _table(rows: Sequence[tuple[object, ...]]) -> str:
-    texts = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in texts)
-
-
-def _masked(token: str) -> str:
-    return f"…{token[-4:]}" if len(token) >= MASK_SHOWS_FROM else "…"
+            yield f"instances.{name}.token: looks like a variable's name: write it as ${{NAME}}"
+        if uses[instance.token] > 1:
+            yield f"instances.{name}.token: another instance has the same: give each its own"
+    for person in sorted({*settings.admins, *settings.operators}):
+        if person >= 10**10:  # more digits than today's ids have
+            yield f"{person}: the id looks like a phone number: write what the bot answers to /id"
+    folder, file = settings.state.parent, settings.state
+    writable = os.access(folder, os.W_OK) and (os.access(file, os.W_OK) or not file.exists())  # SQLite writes both
+    if settings.keep and not settings.database_url and not writable:
+        yield f"state: {file} can't be written: make its folder, or write another"

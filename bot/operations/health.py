@@ -1,20 +1,18 @@
-"""Whether the bot is well: a watchdog that ends a deaf process, and what `python -m bot health` says."""
+"""Whether the bot is well: a watchdog that ends a deaf process, and what `health` says."""
 
 import faulthandler
-import os
 import time
 from contextlib import AbstractContextManager, closing, suppress
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 
 from bot.settings.model import Settings
 
 
 class Health(AbstractContextManager["Health"]):
-    """Ends the process with status 1, and shows where it hung, if no try to hear from Telegram ends in `silence` s."""
+    """Ends the process, showing where it hung, if no try to hear from Telegram ends in `silence` s."""
 
     def __init__(self, settings: Settings, silence: float = 90.0) -> None:
-        self._heartbeat = heartbeat_file(settings)
+        self._heartbeat = settings.state.with_suffix(".heartbeat")
         self._silence = silence
         self._stopping = False
         self.report(answered=False)
@@ -36,15 +34,8 @@ class Health(AbstractContextManager["Health"]):
         faulthandler.dump_traceback_later(limit, exit=True, file=2)
 
 
-def heartbeat_file(settings: Settings) -> Path:
-    """Return the file that is touched whenever Telegram answered: beside the state, or where there is a folder."""
-    if not settings.database_url:
-        return settings.state.with_suffix(".heartbeat")
-    return Path("/data" if os.access("/data", os.W_OK) else "", "ryze-pin-bot.heartbeat")
-
-
 def health(settings: Settings) -> int:
-    """Print whether the running bot is healthy, as its `/healthz` or its heartbeat file tells; give the exit status."""
+    """Print whether the bot is healthy, by its `/healthz` or its heartbeat file; give the exit status."""
     address = settings.metrics or (settings.webhook and ("127.0.0.1", settings.webhook.port))
     try:
         if address:
@@ -53,8 +44,8 @@ def health(settings: Settings) -> int:
                 response = connection.getresponse()
                 problem = "" if response.status == 200 else response.read(200).decode().strip() or "not ready"
         else:
-            age = time.time() - heartbeat_file(settings).stat().st_mtime  # a long poll is answered every 30 s
-            problem = "" if abs(age) < 120 else f"Telegram last answered {age:.0f} s ago"
+            age = time.time() - settings.state.with_suffix(".heartbeat").stat().st_mtime
+            problem = "" if abs(age) < 120 else f"Telegram last answered {age:.0f} s ago"  # 30 s are usual
     except (OSError, ValueError, HTTPException) as error:
         problem = f"the bot does not run, or has just begun ({error})"
     print(problem or "healthy")  # noqa: T201 - the command's output

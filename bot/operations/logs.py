@@ -1,36 +1,32 @@
-"""Logging: one line a record, which nothing in it can break, hide or forge; no secret anywhere, tracebacks included."""
+"""Logging: one line a record that nothing can forge; no secret, in tracebacks neither."""
 
 import json
 import logging
 import re
-import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TextIO
 from urllib.parse import quote
 
-# They log every request or poll. The last one logs a traceback for every answer that is no JSON, such as an outage's
-# HTML page; its caller says what is wrong.
-_CHATTY = dict.fromkeys(("httpx", "httpcore", "telegram", "tornado"), logging.WARNING)
-_CHATTY["telegram.request.BaseRequest"] = logging.CRITICAL
 _BOT_TOKEN = re.compile(r"bot\d+(?::|%3A)[\w-]+|\d+(?::|%3A)[\w-]{30,}", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-def configure(level: str, secrets: Iterable[str], stream: TextIO | None = None) -> None:
-    """Send all from `level` on to `stream` (stderr) as `2026-11-22T14:05:01.123Z INFO bot.app message`, in UTC."""
-    root, handler = logging.getLogger(), logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_Formatter(masker(secrets)))
+def configure(level: str, secrets: Iterable[str]) -> None:
+    """Send all from `level` on to stderr as `2026-11-22T14:05:01.123Z INFO bot.app message`, in UTC."""
+    root, handler, formatter = logging.getLogger(), logging.StreamHandler(), _Formatter()
+    formatter.mask = masker(secrets)
+    handler.setFormatter(formatter)
     root.handlers[:] = [handler]
-    root.setLevel(level)
-    for name, least in _CHATTY.items():
-        logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else max(root.level, least))
+    root.setLevel("WARNING" if level == "INFO" else level)  # libraries log every request
+    logging.getLogger("bot").setLevel(level)
+    # It logs a traceback for an outage's HTML page; its caller says what is wrong.
+    logging.getLogger("telegram.request.BaseRequest").setLevel("CRITICAL")
     logging.captureWarnings(capture=True)
-    logging.raiseExceptions = False  # logging's own report of a failed write would hold the record unmasked
+    logging.raiseExceptions = False  # its report would hold the record unmasked
 
 
 def masker(secrets: Iterable[str]) -> Callable[[str], str]:
-    """Return what masks secrets, also URL-quoted or JSON-escaped, and bots' tokens, and escapes control characters."""
+    """Return what masks secrets, as they are, quoted or escaped, and escapes control characters."""
     written = {form for secret in secrets for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
     longest_first = sorted(written - {""}, key=len, reverse=True)
 
@@ -43,13 +39,11 @@ def masker(secrets: Iterable[str]) -> Callable[[str], str]:
 
 
 class _Formatter(logging.Formatter):
-    def __init__(self, mask: Callable[[str], str]) -> None:
-        super().__init__()
-        self._mask = mask
+    mask: Callable[[str], str]
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-        lines = [f"{time}Z {self._mask(f'{record.levelname} {record.name} {record.getMessage()}')}"]
+        lines = [f"{time}Z {self.mask(f'{record.levelname} {record.name} {record.getMessage()}')}"]
         for detail in (record.exc_info and self.formatException(record.exc_info), record.stack_info):
-            lines += ["  | " + self._mask(line) for line in detail.split("\n")] if detail else []
+            lines += ["  | " + self.mask(line) for line in detail.split("\n")] if detail else []
         return "\n".join(lines)

@@ -1,6 +1,5 @@
 """The settings as one frozen model: what is allowed. What to write instead is said by `load`."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from datetime import UTC, timedelta, tzinfo
@@ -18,39 +17,28 @@ RESERVED_IDS = {1087968824: "every anonymous group admin", 136817688: "every cha
 ID_HINT = "to get it, start the bot with “operators: []” and let the person send it /id"
 
 _BAD = r"\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069"  # what would break a line or hide a part of it
-_ONE_LINE = rf"^[^{_BAD}]*[^.{_BAD}][^{_BAD}]*$"  # not dots alone: an instance's name is a segment of a URL's path
+_ONE_LINE = rf"^[^{_BAD}]*[^.{_BAD}][^{_BAD}]*$"  # not dots alone: it may be a segment of a URL
 _URL = r"^(?i:https?)://[^/?#@\s]+(/[^?#\s]*)?$"  # without a user, a password or a query
+_BOT = "^[0-9]+:[A-Za-z0-9_-]+$"  # its token
 _HTTPS_URL = r"^(https:|http://(localhost|127\.0\.0\.1|\[::1\])[:/])"
 _DATABASE_URL = r"^postgres(ql)?://([^/@\s]*@)?[^@\s]*$"  # libpq quotes parts of one that it misreads
 _DATABASE_PASSWORD = re.compile(r"//[^:/@]*:([^/@]+)@|[?&](?:ssl)?password=([^&]+)")
 
 
-def shown_key(key: object) -> str:
-    """Return what a message may show of a key: in `{token:abc}`, where a space is missing, all of it is the key."""
-    return re.sub(r"(?s):.*|(?<=.{40}).+|[^\w !-~]", "…", str(key))
-
-
 def _telegram_id(value: object) -> int:
     text = str(value)
-    if not re.fullmatch(r"[1-9][0-9]*", text):
-        raise ValueError(f"write the person's numeric id, such as 123456789, no username and no group's id ({ID_HINT})")
-    if len(text) > 16:  # of its 52 significant bits, as the Bot API says
-        raise ValueError(f"too large: today's Telegram ids have up to 10 digits ({ID_HINT})")
-    if int(text) in RESERVED_IDS:
-        raise ValueError(f"reserved: it stands for {RESERVED_IDS[int(text)]}; write a person's own id")
+    if not re.fullmatch("[1-9][0-9]{0,15}", text) or int(text) in RESERVED_IDS:
+        raise ValueError(f"write the person's numeric id, of up to 10 digits ({ID_HINT})")
     return int(text)
 
 
 def _known_instance(name: str, info: pydantic.ValidationInfo) -> str:
     known = info.context  # the `instances` of the file that is read
     if isinstance(known, dict) and name not in known:
-        close = difflib.get_close_matches(name[:100], known, n=1)
-        hint = f"did you mean {shown_key(close[0])}?" if close else f"write one of {', '.join(map(shown_key, known))}"
-        raise ValueError(f"no such instance: {hint}")
+        raise ValueError("no such instance: write a name that stands under instances:")
     return name
 
 
-_BotToken = Annotated[str, Field(pattern="^[0-9]+:[A-Za-z0-9_-]+$")]
 _Url = Annotated[str, Field(pattern=_URL), AfterValidator(lambda url: str(pydantic.AnyHttpUrl(url)))]
 _BaseUrl = Annotated[_Url, AfterValidator(lambda url: url.rstrip("/"))]
 _Port = Annotated[int, Field(ge=1, le=65535)]
@@ -59,11 +47,9 @@ _TelegramId = Annotated[int, PlainValidator(_telegram_id)]
 _Language = Literal["en", "pt-BR", "es"]
 _Region = Annotated[str, StringConstraints(pattern=f"^(?i:{'|'.join(sorted(SUPPORTED_REGIONS))})$", to_upper=True)]
 _LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
-_Zone = Annotated[tzinfo, GetPydanticSchema(lambda _, handler: handler(ZoneInfo))]
 _Keep = Annotated[timedelta, BeforeValidator(lambda value: "0d" if value == "0" else value)]
-_Unique = AfterValidator(lambda values: tuple(dict.fromkeys(values)))
-# One name is a list of one, and an empty list is refused as an unknown name is.
-_Listed = BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [""])
+_Listed = BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [""])  # none is refused
+_Instances = Annotated[tuple[Annotated[str, AfterValidator(_known_instance)], ...], _Listed]
 
 
 class _Model(pydantic.BaseModel):
@@ -84,7 +70,7 @@ class Ryze(_Model):
 
 
 class Instance(_Model):
-    """A Ryze connection to one WhatsApp number: its name and token at Ryze, and how many chats WhatsApp lets it pin."""
+    """A WhatsApp number at Ryze: its name and token there, and how many chats it may pin."""
 
     name: str = Field(default="", validation_alias="NAME")  # the key in the file
     token: str = Field(pattern=r"^[\x21-\x7e]+$", repr=False)
@@ -92,13 +78,11 @@ class Instance(_Model):
 
 
 class Operator(_Model):
-    """A person who may give commands: Telegram user id, the name that logs and answers show, names of instances."""
+    """A person who may give commands, the name to show for them, and their instances by name."""
 
     telegram_id: _TelegramId
     name: _Line = Field(default_factory=lambda data: str(data.get("telegram_id")))
-    instances: Annotated[tuple[Annotated[str, AfterValidator(_known_instance)], ...], _Listed, _Unique] = Field(
-        validation_alias=pydantic.AliasChoices("instance", "instances")
-    )
+    instances: _Instances = Field(validation_alias=pydantic.AliasChoices("instance", "instances"))
     language: _Language | None = None
 
     @property
@@ -108,7 +92,7 @@ class Operator(_Model):
 
 
 class Webhook(_Model, extra="ignore"):
-    """Where Telegram pushes updates to, the secret that it then sends, and the port that they arrive at."""
+    """Where Telegram pushes updates to, the secret that it sends, and the bot's port."""
 
     url: Annotated[_Url, Field(pattern=_HTTPS_URL)] = Field(validation_alias="WEBHOOK_URL")
     secret: str = Field(pattern="^[A-Za-z0-9_-]{1,256}$", repr=False, validation_alias="WEBHOOK_SECRET")
@@ -117,42 +101,33 @@ class Webhook(_Model, extra="ignore"):
 
 _Named = AfterValidator(lambda items: {name: item.model_copy(update={"name": name}) for name, item in items.items()})
 _FromList = GetPydanticSchema(lambda _, handler: handler(tuple[Operator, ...]))
-_ById = AfterValidator(lambda operators: {operator.telegram_id: operator for operator in operators})
+_ById = AfterValidator(lambda people: {person.telegram_id: person for person in people})
 
 
 class Settings(_Model):
-    """All that the bot is set to do. A field with an alias in capitals is set by the environment, not by the file.
-
-    What was done is kept for `keep` (zero: not at all). Without a `webhook` the bot polls. `metrics` is the host and
-    the port that they are served at. `source` names the configuration for people.
-    """
+    """All that the bot is set to do; what has an alias in capitals by the environment."""
 
     telegram: Telegram = Telegram()
     ryze: Ryze = Ryze()
     region: _Region | None = None
     language: _Language | None = None
-    timezone: _Zone = UTC
+    timezone: Annotated[tzinfo, GetPydanticSchema(lambda _, handler: handler(ZoneInfo))] = UTC
     state: Path = Path("ryze-pin-bot.sqlite3")
     keep: _Keep = Field(default=timedelta(days=30), ge=timedelta(0), le=timedelta(days=9999))
-    admins: Annotated[tuple[_TelegramId, ...], _Unique] = ()
+    admins: tuple[_TelegramId, ...] = ()
     instances: Annotated[Mapping[_Line, Instance], _Named]
     operators: Annotated[Mapping[int, Operator], _FromList, _ById]
-    telegram_token: _BotToken = Field(default="", repr=False, validation_alias="TELEGRAM_BOT_TOKEN")
+    telegram_token: str = Field(default="", pattern=_BOT, repr=False, validation_alias="TELEGRAM_BOT_TOKEN")
     database_url: str = Field(default="", pattern=_DATABASE_URL, repr=False, validation_alias="DATABASE_URL")
     webhook: Webhook | None = Field(default=None, validation_alias="WEBHOOK_URL")
-    metrics: tuple[str, _Port] | None = Field(default=None, validation_alias="METRICS_PORT")
+    metrics: tuple[str, _Port] | None = Field(default=None, validation_alias="METRICS_PORT")  # host, port
     log_level: _LogLevel = Field(default="INFO", validation_alias="LOG_LEVEL")
-    source: str = Field(default="", validation_alias="BOT_CONFIG")
-
-    @property
-    def history_target(self) -> str | Path:
-        """Where the history is kept: the address of a PostgreSQL database, or the path of a SQLite file."""
-        return self.database_url or self.state
+    source: str = Field(default="", validation_alias="BOT_CONFIG")  # for people
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not appear in any log; the database's passwords as they are written and as they are meant."""
+        """What must not appear in any log; the database's passwords as written and as meant."""
         passwords = [text for groups in _DATABASE_PASSWORD.findall(self.database_url) for text in groups]
-        tokens = [instance.token for instance in self.instances.values()]
-        found = (self.telegram_token, *tokens, self.webhook and self.webhook.secret, self.database_url, *passwords)
-        return tuple(filter(None, (*found, *map(unquote, passwords))))
+        webhook = [self.webhook.secret] if self.webhook else []
+        tokens = [self.telegram_token, *(instance.token for instance in self.instances.values())]
+        return tuple(filter(None, [*tokens, *webhook, self.database_url, *passwords, *map(unquote, passwords)]))

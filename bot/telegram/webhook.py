@@ -27,8 +27,8 @@ class Webhook(Updates):
     def __init__(self, bot: Bot, report: Report, settings: Settings) -> None:
         super().__init__(bot, report)
         self.settings = settings
-        handlers = [("/healthz", _Health), (".*", _Push)]
-        application = Application(handlers, log_function=lambda _: None, webhook=self)
+        handlers = [("/healthz", Health), (".*", _Push)]
+        application = Application(handlers, log_function=lambda _: None, webhook=self, problem=lambda: self.problem)
         self._server = HTTPServer(application, max_body_size=MAX_BODY, body_timeout=60, idle_connection_timeout=120)
 
     def listen(self) -> None:
@@ -71,9 +71,14 @@ class Webhook(Updates):
         await super()._recover(error)
 
 
-class _Health(RequestHandler):
+class Health(RequestHandler):
+    """Answers 200, or 503 and why no update can be taken, as the application's setting `problem` tells."""
+
     def get(self) -> None:
-        self.set_status(503 if self.settings["webhook"].problem else 200)
+        """Answer."""
+        problem = self.settings["problem"]()
+        self.set_status(503 if problem else 200)
+        self.finish(f"{problem or 'updates can be taken'}\n")
 
     head = get
 

@@ -116,7 +116,7 @@ async def test_nobody_who_asks_is_dropped_in_silence(stage: Stage, *, operators:
         stage.settings["operators"] = []
     settings = stage.load()
     bot = build_bot(settings.telegram_token, stage.telegram.url)
-    store = Store.open(settings.history_target, settings.keep)
+    store = Store.open(settings.state, settings.keep)
     admin = Admins(settings, Outbox(bot, 4), store, digest_after=1.0)
     people = [User(900 + number, f"P{number}", is_bot=False) for number in range(40)]
     failing = stage.telegram.fault("sendMessage", status=403, when=lambda params: "More people" in params["text"])

@@ -4,14 +4,16 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from tornado.web import Application, RequestHandler
+from tornado.web import Application
 
-from bot.operations.health import Health, health, heartbeat_file
+from bot.operations.health import Health, health
 from bot.settings.load import load
 from bot.settings.model import Settings
+from bot.telegram.webhook import Health as Healthz
 
 TEXT = "instances: {sales: {token: t0ken}}\noperators: []\nstate: bot.sqlite3\n"
 
@@ -45,13 +47,6 @@ time.sleep(0.6)
     assert ("Timeout (0:00:0" in done.stderr and " in stuck" in done.stderr) == bool(status)
 
 
-def test_the_heartbeat_file_is_beside_the_state_or_in_a_folder_that_is_there(tmp_path: Path) -> None:
-    assert heartbeat_file(settings(tmp_path)) == tmp_path / "bot.heartbeat"
-    on_postgres = heartbeat_file(settings(tmp_path, DATABASE_URL="postgresql://127.0.0.1/db"))
-    assert on_postgres.name == "ryze-pin-bot.heartbeat"
-    assert on_postgres.parent == Path("/data") if os.access("/data", os.W_OK) else Path()
-
-
 def test_while_polling_the_age_of_the_heartbeat_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = settings(tmp_path / "folder")
     with Health(config) as bot:
@@ -63,30 +58,25 @@ def test_while_polling_the_age_of_the_heartbeat_tells(tmp_path: Path, capsys: py
             bot.report(answered=True)
             assert health(config) == 0
             assert capsys.readouterr().out == "healthy\n"
-            then = heartbeat_file(config).stat().st_mtime - age
-            os.utime(heartbeat_file(config), (then, then))
+            then = time.time() - age
+            os.utime(config.state.with_suffix(".heartbeat"), (then, then))
             assert health(config) == 1
             assert "s ago" in capsys.readouterr().out
-
-
-class Healthz(RequestHandler):
-    def get(self) -> None:
-        self.set_status(self.settings["answer"][0])
-        self.finish(self.settings["answer"][1])
 
 
 @pytest.mark.parametrize("environ", [{"METRICS_PORT": "%d"}, {"WEBHOOK_URL": "https://a.example/hook", "PORT": "%d"}])
 async def test_with_a_port_the_bots_own_healthz_is_asked(
     environ: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = [200, ""]
-    server = Application([("/healthz", Healthz)], log_function=lambda _: None, answer=answer).listen(0, "127.0.0.1")
+    problem = ""
+    routes = [("/healthz", Healthz)]
+    server = Application(routes, log_function=lambda _: None, problem=lambda: problem).listen(0, "127.0.0.1")
     (socket,) = server._sockets.values()
     port = socket.getsockname()[1]
     config = settings(tmp_path, **{name: value.replace("%d", str(port)) for name, value in environ.items()})
-    for answer[:], words in (([200, ""], "healthy"), ([503, ""], "not ready"), ([503, "stopping\n"], "stopping")):
-        assert await asyncio.to_thread(health, config) == (words != "healthy")
-        assert capsys.readouterr().out == f"{words}\n"
+    for problem in ("", "stopping"):
+        assert await asyncio.to_thread(health, config) == (problem != "")
+        assert capsys.readouterr().out == f"{problem or 'healthy'}\n"
     server.stop()
     await server.close_all_connections()
     assert health(config) == 1

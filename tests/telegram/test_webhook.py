@@ -165,7 +165,7 @@ async def test_the_port_serves_the_webhook_and_its_health_and_nothing_else(hook:
     async with hook.running():
         await hook.wait_for(lambda: order.hits, what="its start")
         health = await hook.http.get(f"{hook.base}/healthz")
-        assert (health.status_code, health.content) == (503, b"")
+        assert (health.status_code, health.content) == (503, b"starting\n")
         order.stop()
         await hook.set()
         assert (await hook.http.head(f"{hook.base}/healthz")).status_code == 200
