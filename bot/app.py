@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -68,7 +68,7 @@ class App:
         async with AsyncExitStack() as stack:
             self._health = stack.enter_context(Health(settings))
             try:
-                http = await stack.enter_async_context(aclosing(http_client.build()))
+                send = await stack.enter_async_context(http_client.connect())
                 self._bot = build_bot(settings.telegram_token, settings.telegram.api_url)
             except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
                 log.error("the environment's proxy or certificates can't be used: %s", error)  # noqa: TRY400 - no traceback
@@ -81,7 +81,7 @@ class App:
             self._admins = Admins(settings, self._languages, self._outbox, self._store)
             self._observers: list[Callable[[Attempt], None]] = [self._remember]
             self._queue = PinQueue(
-                RyzeClient(http, settings.ryze.base_url, settings.ryze.timeout),
+                RyzeClient(send, settings.ryze.base_url, settings.ryze.timeout),
                 observers=self._observers,
                 overloaded=self._updates.overloaded,
                 patience=WEBHOOK_PATIENCE if settings.webhook else None,

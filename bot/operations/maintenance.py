@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+import httpx
 from telegram.error import BadRequest, Forbidden
 
 from bot import http_client
@@ -93,11 +94,8 @@ async def _look_at(settings: Settings, instance: Instance) -> tuple[str, bool]:
         return found
 
     try:
-        async with (
-            asyncio.timeout(timeout),
-            http_client.build(connect_timeout=timeout) as http,
-            http.stream("GET", f"{url}/api/instance/list", headers=HEADERS | {"token": instance.token}) as response,
-        ):
+        request = httpx.Request("GET", f"{url}/api/instance/list", headers=HEADERS | {"token": instance.token})
+        async with asyncio.timeout(timeout), http_client.connect() as send, aclosing(await send(request)) as response:
             body = await anext(response.aiter_raw(MAX_BYTES), b"")
     except Exception as error:  # noqa: BLE001 - the libraries let through what ssl, idna and anyio raise
         return f"Ryze: {url} can't be reached ({reason(error)})", False

@@ -37,9 +37,9 @@ class Stage:
 
     @asynccontextmanager
     async def queue(self, patience: float | None = None, concurrency: int = 32) -> AsyncIterator[PinQueue]:
-        async with http_client.build() as http:
+        async with http_client.connect() as send:
             yield PinQueue(
-                RyzeClient(http, self.ryze.url, timeout=12),
+                RyzeClient(send, self.ryze.url, timeout=12),
                 observers=self.observers,
                 overloaded=lambda: self.overloaded,
                 patience=patience,
