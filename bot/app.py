@@ -74,8 +74,8 @@ class App:
                 log.error("the environment's proxy or certificates can't be used: %s", error)  # noqa: TRY400 - no traceback
                 return CONFIG_WRONG
             stack.push_async_callback(self._bot.request.shutdown)  # the bot's own does nothing before `initialize`
-            self._store = Store.open(settings.history_target, settings.keep)
-            stack.push_async_callback(self._store.close)
+            self._store = Store(settings.history_target, settings.keep)
+            stack.push_async_callback(self._store.aclose)
             self._outbox, self._updates = Outbox(self._bot, CONCURRENCY), Updates(self._bot)
             self._languages = Languages(settings)
             self._admins = Admins(settings, self._languages, self._outbox, self._store)

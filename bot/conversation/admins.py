@@ -66,7 +66,7 @@ class Admins:
         if self._settings.admins and stranger.id not in (*self._known, *self._digest):
             self._known.add(stranger.id)
             with suppress(StoreAway):
-                if not await self._store.first_request(stranger.id):
+                if not await self._store.note(f"request:{stranger.id}", ""):
                     return True
             name, told = stranger.full_name, False
             if self._requests.allow(stranger.id):

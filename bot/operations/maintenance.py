@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from contextlib import aclosing, suppress
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,12 +29,12 @@ async def history(settings: Settings, since: float | None, instance: str | None,
         return 2
     async with aclosing(_open(settings)) as store:
         entries = await store.history(instance, since and time.time() - since, 1_000_000, 0)
-    columns = Entry.__slots__ if as_csv else ("at", "operator", "instance", "action", "chat", "outcome")
+    columns = Entry._fields if as_csv else ("at", "operator", "instance", "action", "chat", "outcome")
     write = csv.writer(sys.stdout).writerow if as_csv else lambda values: print(*values, sep="  ")
     write(columns if as_csv else [f"Times are in {settings.timezone}." if entries else "No attempts found."])
     for entry in entries:
         at = datetime.fromtimestamp(entry.at, settings.timezone)
-        values = asdict(entry) | {"at": at.isoformat(timespec="seconds") if as_csv else f"{at:%Y-%m-%d %H:%M:%S}"}
+        values = entry._asdict() | {"at": at.isoformat(timespec="seconds") if as_csv else f"{at:%Y-%m-%d %H:%M:%S}"}
         write([values[name] for name in columns])
     return 0
 
@@ -55,7 +54,7 @@ async def forget(settings: Settings, number: str) -> int:
 def _open(settings: Settings) -> Store:
     # A file that is not there has nothing to read or to forget; made here, it might be another user's than the bot's.
     exists = settings.database_url or settings.state.exists()
-    return Store.open(settings.history_target, settings.keep if exists else timedelta(0))
+    return Store(settings.history_target, settings.keep if exists else timedelta(0))
 
 
 async def check_live(settings: Settings) -> int:

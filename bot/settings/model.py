@@ -21,7 +21,7 @@ _BAD = r"\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069"  # what would break a lin
 _ONE_LINE = rf"^[^{_BAD}]*[^.{_BAD}][^{_BAD}]*$"  # not dots alone: an instance's name is a segment of a URL's path
 _URL = r"^(?i:https?)://[^/?#@\s]+(/[^?#\s]*)?$"  # without a user, a password or a query
 _HTTPS_URL = r"^(https:|http://(localhost|127\.0\.0\.1|\[::1\])[:/])"
-_DATABASE_URL = r"^postgres(ql)?://([^/@\s]*@)?[^@\s]*$"  # libpq quotes parts of one that it misreads
+_DATABASE_URL = r"^postgres(ql)?://(([^/@%\s]|%[0-9A-Fa-f]{2})*@)?([^@%\s]|%[0-9A-Fa-f]{2})*$"  # libpq quotes any other
 _DATABASE_PASSWORD = re.compile(r"//[^:/@]*:([^/@]+)@|[?&](?:ssl)?password=([^&]+)")
 
 
