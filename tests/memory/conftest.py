@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import aclosing, closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,8 @@ def entry(update_id: int = 1, **changes: Any) -> Entry:  # noqa: ANN401 - whatev
     return ana._replace(**changes)
 
 
-@asynccontextmanager
-async def opened(target: str | Path, keep: timedelta = timedelta(30), patience: float = 60.0) -> AsyncIterator[Store]:
-    store = Store(target, keep, patience, 0.1)  # with patience: a slow machine is not a store that is away
-    try:
-        yield store
-    finally:
-        await store.aclose()
+def opened(target: str | Path, keep: timedelta = timedelta(30), patience: float = 60.0) -> aclosing[Store]:
+    return aclosing(Store(target, keep, patience, 0.1))  # with patience: a slow machine is not a store that is away
 
 
 async def everything(store: Store) -> list[Entry]:

@@ -184,9 +184,6 @@ async def test_rows_of_the_first_schema_go_on_being_told_in_the_order_of_their_t
             assert not await store.note("request:999", "")
 
 
-# Away and back
-
-
 async def test_a_store_that_was_away_gets_the_last_1000_when_it_comes_back(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -259,9 +256,6 @@ async def test_no_log_and_no_error_holds_the_password(
             await everything(store)
     assert "the store is away" in caplog.text
     assert not re.search("pa55|w0rd", caplog.text + str(away.value) + repr(away.value))
-
-
-# SQLite
 
 
 async def test_the_file_is_its_users_alone_and_one_that_is_deleted_is_made_anew(sqlite: Sqlite) -> None:

@@ -25,7 +25,6 @@ TOKEN = "token-of-sales-canary"
 DONE = json.dumps({"success": True, "message": "Chat pinned successfully", "chat_jid": JID, "pinned": True}).encode()
 GZIPPED = gzip.compress(DONE, mtime=0)
 OK = b"HTTP/1.1 200 OK\r\n"
-SHORT = 1.0  # seconds, for calls that are meant to run out of time
 
 
 class Caller(RateLimit):
@@ -74,9 +73,6 @@ async def caller(ryze: RyzeServer) -> AsyncIterator[Caller]:
         yield caller
 
 
-# The contract
-
-
 @pytest.mark.parametrize("chat", [NUMBER, "123456789@lid", "120363025246125486@g.us", "120363025246125486@newsletter"])
 @pytest.mark.parametrize("pin", [True, False])
 async def test_the_request_is_exactly_the_contracts(ryze: RyzeServer, caller: Caller, chat: str, *, pin: bool) -> None:
@@ -91,12 +87,10 @@ async def test_the_request_is_exactly_the_contracts(ryze: RyzeServer, caller: Ca
     assert caller.finished == 1
 
 
-NAMES = ("a/b c%é?#", "a+b&c=d", "100%", "%2F", "..a", "a/../b", "日本", "a;b,c:d@e", 'q"<>\\^`{|}', "/")
-
-
 async def test_an_instances_name_is_one_segment_of_the_path() -> None:
-    async with RyzeServer(tokens=dict.fromkeys(NAMES, TOKEN)) as ryze, calling(ryze.url) as caller:
-        for name in NAMES:
+    names = ("a/b c%é?#", "a+b&c=d", "100%", "%2F", "..a", "a/../b", "日本", "a;b,c:d@e", 'q"<>\\^`{|}', "/")
+    async with RyzeServer(tokens=dict.fromkeys(names, TOKEN)) as ryze, calling(ryze.url) as caller:
+        for name in names:
             await caller.outcome(name=name)
             assert (ryze.calls[-1].instance, ryze.calls[-1].path.count("/")) == (name, 4)
 
@@ -182,13 +176,13 @@ async def test_no_redirect_is_followed(ryze: RyzeServer, caller: Caller) -> None
 
 @pytest.mark.parametrize(
     "order",
-    [{"hang": True, "done": True}, {"drip": 0.1}, {"raw": OK, "hang": True}, {"status": 502, "delay": SHORT * 0.6}],
+    [{"hang": True, "done": True}, {"drip": 0.1}, {"raw": OK, "hang": True}, {"status": 502, "delay": 0.6}],
 )
 async def test_one_deadline_covers_it_all_and_the_outcome_is_then_unknown(
     ryze: RyzeServer, order: dict[str, Any]
 ) -> None:
     fault = ryze.fault(times=None, **order)
-    async with calling(ryze.url, SHORT) as caller, asyncio.timeout(10):
+    async with calling(ryze.url, timeout=1.0) as caller, asyncio.timeout(10):
         assert await caller.outcome() == "outcome_unknown"
         fault.stop()
         caller.ryze.timeout = 12
@@ -199,12 +193,11 @@ async def test_a_call_that_is_cancelled_leaves_a_client_that_works_and_stays_cou
     ryze: RyzeServer, caller: Caller
 ) -> None:
     ryze.fault(hang=True, times=12)
-    calls = [asyncio.create_task(caller.pin()) for _ in range(12)]
+    calls = asyncio.gather(*(caller.pin() for _ in range(12)))
     await ryze.wait_for(lambda: len(ryze.calls) == 12, what="the calls")
-    for call in calls:
-        call.cancel()
-    await asyncio.wait(calls)
-    assert all(call.cancelled() for call in calls)
+    calls.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calls
     assert caller.finished == 12
     assert await caller.outcome() == "pinned"
 
