@@ -53,7 +53,7 @@ class App:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # they are blocked over a reload
         try:
             async with AsyncExitStack() as stack:
-                self._build(stack)
+                await self._build(stack)
                 await self._until_stopped()
         except TokenRejected:
             log.error("Telegram rejects the bot's token: put the one that BotFather gave into TELEGRAM_BOT_TOKEN")  # noqa: TRY400
@@ -72,19 +72,18 @@ class App:
             return 0
         return os.EX_SOFTWARE
 
-    def _build(self, stack: AsyncExitStack) -> None:
+    async def _build(self, stack: AsyncExitStack) -> None:
         """Build the parts, which `stack` closes; raises ConfigError (environment), OSError (a port)."""
         settings = self._settings
         self._health = stack.enter_context(Health(settings))
         try:
-            http = http_client.build()
-            stack.push_async_callback(http.aclose)
+            send = await stack.enter_async_context(http_client.connect())
             self._bot = build_bot(settings.telegram_token, settings.telegram.api_url)
         except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
             raise ConfigError([f"the environment's proxy or certificates can't be used: {error}"]) from error
         stack.push_async_callback(self._bot.request.shutdown)  # the bot's own does nothing before `initialize`
-        self._store = Store.open(settings.database_url or settings.state, settings.keep)
-        stack.push_async_callback(self._store.close)
+        self._store = Store(settings.database_url or settings.state, settings.keep)
+        stack.push_async_callback(self._store.aclose)
         self._outbox = Outbox(self._bot, CONCURRENCY)
         self._admins = Admins(settings, self._outbox, self._store)
         if settings.webhook:
@@ -96,7 +95,7 @@ class App:
             self._updates = Polling(self._bot, self._health.report)
         self._observers: list[Callable[[Attempt], None]] = [self._remember]
         self._queue = PinQueue(
-            RyzeClient(http, settings.ryze.base_url, settings.ryze.timeout),
+            RyzeClient(send, settings.ryze.base_url, settings.ryze.timeout),
             observers=self._observers,
             overloaded=self._updates.overloaded,
             patience=WEBHOOK_PATIENCE if settings.webhook else None,

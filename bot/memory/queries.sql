@@ -22,10 +22,11 @@ ORDER BY seq DESC, at DESC, update_id DESC, part DESC
 LIMIT :limit OFFSET :offset;
 
 -- confirmed
-SELECT update_id, part, at, telegram_id, operator, instance, action, chat, jid, outcome, seq
+SELECT update_id, part, at, telegram_id, operator, instance, action, chat, jid, outcome
 FROM pin_bot_attempts
-WHERE instance = :instance AND seq >= :seen AND outcome IN ('pinned', 'unpinned')
-ORDER BY seq, at, update_id, part;
+WHERE instance = :instance AND at >= :since AND outcome IN ('pinned', 'unpinned')
+ORDER BY seq DESC, at DESC, update_id DESC, part DESC
+LIMIT 5000;
 
 -- expire
 DELETE FROM pin_bot_attempts WHERE at < :before;
@@ -33,22 +34,22 @@ DELETE FROM pin_bot_attempts WHERE at < :before;
 -- forget
 WITH named AS (
     SELECT chat, jid FROM pin_bot_attempts
-    WHERE chat IN (:user, :other, :user_jid, :other_jid) OR jid IN (:user, :other, :user_jid, :other_jid)
+    WHERE chat IN (:user, :other, :user || '@s.whatsapp.net', :other || '@s.whatsapp.net')
+    OR jid IN (:user, :other, :user || '@s.whatsapp.net', :other || '@s.whatsapp.net')
 ), names AS (SELECT chat AS name FROM named UNION SELECT jid FROM named WHERE jid IS NOT NULL)
 DELETE FROM pin_bot_attempts WHERE chat IN (SELECT name FROM names) OR jid IN (SELECT name FROM names)
 RETURNING update_id;
-
--- request
-INSERT INTO pin_bot_requests VALUES (:telegram_id, :at) ON CONFLICT (telegram_id) DO NOTHING RETURNING telegram_id;
 
 -- notes
 SELECT key, value FROM pin_bot_notes WHERE substr(key, 1, length(CAST(:prefix AS TEXT))) = :prefix;
 
 -- note
-INSERT INTO pin_bot_notes VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+INSERT INTO pin_bot_notes VALUES (:key, :value)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE pin_bot_notes.value <> excluded.value
+RETURNING key;
 
 -- unnote
-DELETE FROM pin_bot_notes WHERE key = :key;
+DELETE FROM pin_bot_notes WHERE key = :key RETURNING key;
 
--- forgotten
-SELECT value FROM pin_bot_notes WHERE key = 'forgotten';
+-- upgraded
+INSERT INTO pin_bot_schema VALUES (:version);

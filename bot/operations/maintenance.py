@@ -6,9 +6,10 @@ import json
 import sys
 import time
 from contextlib import aclosing, suppress
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
+
+import httpx
 
 from bot import http_client
 from bot.memory.store import Entry, Store
@@ -27,12 +28,12 @@ async def history(settings: Settings, since: float | None, instance: str | None,
         return 2
     async with aclosing(_open(settings)) as store:
         entries = await store.history(instance, since and time.time() - since, 1_000_000, 0)
-    columns = Entry.__slots__ if as_csv else ("at", "operator", "instance", "action", "chat", "outcome")
+    columns = Entry._fields if as_csv else ("at", "operator", "instance", "action", "chat", "outcome")
     write = csv.writer(sys.stdout).writerow if as_csv else lambda values: print(*values, sep="  ")
     write(columns if as_csv else [f"Times are in {settings.timezone}." if entries else "No attempts found."])
     for entry in entries:
         at = datetime.fromtimestamp(int(entry.at), settings.timezone)
-        values = asdict(entry) | {"at": at.isoformat() if as_csv else at.replace(tzinfo=None)}
+        values = entry._asdict() | {"at": at.isoformat() if as_csv else at.replace(tzinfo=None)}
         write([values[name] for name in columns])
     return 0
 
@@ -52,7 +53,7 @@ async def forget(settings: Settings, number: str) -> int:
 def _open(settings: Settings) -> Store:
     # A file that is not there has nothing to read; made here, it might be another user's than the bot's.
     exists = settings.database_url or settings.state.exists()
-    return Store.open(settings.database_url or settings.state, settings.keep if exists else timedelta(0))
+    return Store(settings.database_url or settings.state, settings.keep if exists else timedelta(0))
 
 
 async def check_live(settings: Settings) -> int:
@@ -85,9 +86,9 @@ async def _ask_ryze(settings: Settings, name: str) -> tuple[str, bool]:
             states[found["name"]] = found["connection"]["state"]
         return found
 
-    async with asyncio.timeout(settings.ryze.timeout), http_client.build() as http:
-        request = http.build_request("GET", url, headers=HEADERS | {"token": settings.instances[name].token})
-        response = await http.send(request, stream=True)
+    request = httpx.Request("GET", url, headers=HEADERS | {"token": settings.instances[name].token})
+    async with asyncio.timeout(settings.ryze.timeout), http_client.connect() as send:
+        response = await send(request)
         body = await anext(response.aiter_raw(MAX_BYTES), b"")
     if response.status_code == 401:
         return "it is rejected (HTTP 401)", False

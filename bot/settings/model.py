@@ -21,7 +21,7 @@ _ONE_LINE = rf"^[^{_BAD}]*[^.{_BAD}][^{_BAD}]*$"  # not dots alone: it may be a 
 _URL = r"^(?i:https?)://[^/?#@\s]+(/[^?#\s]*)?$"  # without a user, a password or a query
 _BOT = "^[0-9]+:[A-Za-z0-9_-]+$"  # its token
 _HTTPS_URL = r"^(https:|http://(localhost|127\.0\.0\.1|\[::1\])[:/])"
-_DATABASE_URL = r"^postgres(ql)?://([^/@\s]*@)?[^@\s]*$"  # libpq quotes parts of one that it misreads
+_DATABASE_URL = r"^postgres(ql)?://(([^/@%\s]|%[0-9A-Fa-f]{2})*@)?([^@%\s]|%[0-9A-Fa-f]{2})*$"  # libpq quotes any other
 _DATABASE_PASSWORD = re.compile(r"//[^:/@]*:([^/@]+)@|[?&](?:ssl)?password=([^&]+)")
 
 

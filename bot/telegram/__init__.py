@@ -15,10 +15,10 @@ READ_TIMEOUT = 10.0  # seconds
 
 
 def build_bot(token: str, api_url: str) -> Bot:
-    """Build the Bot API's client, not initialized, in the event loop; raises as `http_client.build`."""
+    """Build the Bot API's client, not initialized, in the event loop; raises as `http_client.connect`."""
     request: BaseRequest
-    if http_client.uses_proxy():
-        request = HTTPXRequest(read_timeout=READ_TIMEOUT, httpx_kwargs=http_client.httpx_options())
+    if options := http_client.proxy_options():
+        request = HTTPXRequest(read_timeout=READ_TIMEOUT, httpx_kwargs=options)
     else:
         request = _AiohttpRequest(http_client.open_session())
     return Bot(token, f"{api_url}/bot", request=request, get_updates_request=request)

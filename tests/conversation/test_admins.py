@@ -116,7 +116,7 @@ async def test_nobody_who_asks_is_dropped_in_silence(stage: Stage, *, operators:
         stage.settings["operators"] = []
     settings = stage.load()
     bot = build_bot(settings.telegram_token, stage.telegram.url)
-    store = Store.open(settings.state, settings.keep)
+    store = Store(settings.state, settings.keep)
     admin = Admins(settings, Outbox(bot, 4), store, digest_after=1.0)
     people = [User(900 + number, f"P{number}", is_bot=False) for number in range(40)]
     failing = stage.telegram.fault("sendMessage", status=403, when=lambda params: "More people" in params["text"])
@@ -130,4 +130,4 @@ async def test_nobody_who_asks_is_dropped_in_silence(stage: Stage, *, operators:
     assert ("P5 (905)" in heard(stage)[-1]) == operators
     assert f"Others: {5 if operators else 3}." in heard(stage)[-1]
     assert [await admin.request(person, "entry") for person in people] == [True] * 40
-    await asyncio.gather(store.close(), bot.request.shutdown())
+    await asyncio.gather(store.aclose(), bot.request.shutdown())

@@ -8,9 +8,8 @@ import socket
 import sqlite3
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,30 +27,23 @@ PERSON_JID = f"{PERSON}@s.whatsapp.net"
 def entry(update_id: int = 1, **changes: Any) -> Entry:  # noqa: ANN401 - whatever the field holds
     """A pin of `PERSON` on `sales`, confirmed; each update a second later than the one before."""
     ana = Entry(update_id, 0, NOW + update_id, 111, "Ana", "sales", "pin", PERSON, PERSON_JID, "pinned")
-    return replace(ana, **changes)
+    return ana._replace(**changes)
 
 
-@asynccontextmanager
-async def opened(
-    target: str | Path, keep: timedelta = timedelta(30), *, patience: float = 60.0, tidy: float = 3600.0
-) -> AsyncIterator[Store]:
-    store = Store(target, keep, patience, 0.1, tidy)  # with patience: a slow machine is not a store that is away
-    try:
-        yield store
-    finally:
-        await store.close()
+def opened(target: str | Path, keep: timedelta = timedelta(30), patience: float = 60.0) -> aclosing[Store]:
+    return aclosing(Store(target, keep, patience, 0.1))  # with patience: a slow machine is not a store that is away
 
 
 async def everything(store: Store) -> list[Entry]:
     return await store.history(None, None, 100_000, 0)
 
 
-async def until(store: Store, attempts: list[Entry]) -> None:
-    """Wait until the store can be asked and holds these attempts, newest first."""
+async def until(ask: Callable[[], Awaitable[list[Entry]]], attempts: list[Entry]) -> None:
+    """Wait until the store can be asked and gives these attempts."""
     async with asyncio.timeout(60):
         while True:
             with suppress(StoreAway):
-                if await everything(store) == attempts:
+                if await ask() == attempts:
                     return
             await asyncio.sleep(0.02)
 

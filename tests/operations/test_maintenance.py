@@ -19,12 +19,12 @@ Out = pytest.CaptureFixture[str]
 async def filled(stage: Stage) -> Stage:
     """The stage with four attempts in the store: one on another number, and three on the same person's names."""
     stage.settings["timezone"] = "America/Sao_Paulo"
-    store = Store.open(stage.load().state, stage.load().keep)
+    store = Store(stage.load().state, stage.load().keep)
     attempts = [(9, NUMBER, None), (2, OTHER, None), (1, f"{NUMBER}@s.whatsapp.net", "777@lid"), (0, "777@lid", None)]
     for update_id, (days_ago, chat, jid) in enumerate(attempts, 1):
         at, who = time.time() - days_ago * DAY, ('Bia, "B"', "support") if chat == OTHER else ("Ana", "sales")
         store.record(Entry(update_id, 0, at, ANA, *who, "pin", chat, jid, "pinned"))
-    await store.close()
+    await store.aclose()
     return stage
 
 
@@ -37,7 +37,7 @@ async def rows(stage: Stage, out: Out, since: float | None = None, instance: str
 async def test_the_history_as_csv_is_read_back_newest_first(filled: Stage, capsys: Out) -> None:
     found = await rows(filled, capsys)
     assert [row["update_id"] for row in found] == ["4", "3", "2", "1"]
-    assert list(found[0]) == list(Entry.__slots__)
+    assert list(found[0]) == list(Entry._fields)
     assert (found[2]["operator"], found[2]["jid"], found[2]["at"][19:]) == ('Bia, "B"', "", "-03:00")
     assert [row["chat"] for row in await rows(filled, capsys, 7 * DAY, "support")] == [OTHER]
 

@@ -233,7 +233,7 @@ VARIABLES = [
     ("WEBHOOK_SECRET", f"canary!|canary canary|{'a' * 257}", "String should match pattern '^[A-Za-z0-9_-]{1,256}$'"),
     ("PORT", "0|65536|http", "Input should be "),
     ("METRICS_PORT", "0|65536|-1|80.5|http|tcp://h:80", "Input should be "),
-    ("DATABASE_URL", "x.sqlite3|sqlite:///x|mysql://u:canary@h/d|postgres:/h", DATABASE),
+    ("DATABASE_URL", "x.sqlite3|sqlite:///x|mysql://u:canary@h/d|postgres:/h|postgres://u:can%ry@h", DATABASE),
     ("DATABASE_URL", "postgres://u:can@ry@h|postgres://u:can/ry@h|postgres://u:canary@h/d e|host=h", DATABASE),
 ]
 
