@@ -4,6 +4,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import unquote
 
 import phonenumbers
@@ -39,7 +40,7 @@ class Chat:
         parsed = _parse(f"+{self.number}")
         shown = phonenumbers.format_number(parsed, PhoneNumberFormat.INTERNATIONAL) if parsed else ""
         as_sent = self.number if "@" in self.number else f"+{self.number}"
-        return shown if phonenumbers.normalize_digits_only(shown) == self.number else as_sent
+        return shown if _digits(shown) == self.number else as_sent
 
     @property
     def region(self) -> str:
@@ -67,6 +68,7 @@ class Reading:
 
 
 _KINDS = {"Pd": "-", "Zs": " ", "No": " ", "Cc": "\n", "Zl": "\n", "Zp": "\n", "Cf": ""}  # of Unicode
+_MARKS = str.maketrans("−ー[]", "--()", "\ufe0f")
 _JID = re.compile(r"[0-9]{5,26}@(?:s\.whatsapp\.net|lid|newsletter|g\.us)|[0-9]{5,15}-[0-9]{1,10}@g\.us")
 _LINK = re.compile(
     r"(?i)(?:https?://)?(?:(?:www\.)?wa\.me/+|(?:whatsapp:/|\w+\.whatsapp\.com)/send/?\?(?:[^\s#]*&)?phone=)"
@@ -104,10 +106,11 @@ def read_message(text: str, region: str | None) -> Reading:
 
 def _tidy(text: str) -> str:
     """Write digits, marks, links and Brazil's habits as phonenumbers understands them."""
-    text = text if len(text) <= 4096 else text[:4096].rpartition("\n")[0]  # never half a number
-    tidy = "".join(_KINDS.get(unicodedata.category(char), char) for char in text.replace("\t", " "))
-    tidy = unicodedata.normalize("NFKC", tidy).translate(str.maketrans("−ー[]", "--()", "\ufe0f"))
-    tidy = _LINK.sub(_plain_link, phonenumbers.normalize_digits_only(tidy, keep_non_digits=True))
+    tidy = text if len(text) <= 4096 else text[:4096].rpartition("\n")[0]  # never half a number
+    tidy = "".join(_KINDS.get(unicodedata.category(char), char) for char in tidy.replace("\t", " "))
+    tidy = unicodedata.normalize("NFKC", tidy).translate(_MARKS)
+    tidy = tidy if tidy.isascii() else phonenumbers.normalize_digits_only(tidy, keep_non_digits=True)
+    tidy = _LINK.sub(_plain_link, tidy)
     for pattern, plain in _TIDY:
         tidy = re.sub(pattern, plain, tidy)
     return tidy
@@ -157,7 +160,7 @@ def _read_run(typed: str, region: str | None, *, words: bool) -> list[Reading]:
 
 def _read_number(typed: str, region: str | None) -> Reading:
     """Read one number: the region's as it stands, else any country's as it stands, else mended."""
-    digits = phonenumbers.normalize_digits_only(typed)
+    digits = _digits(typed)
     code = digits.removeprefix("00")
     has_code = "+" in typed or code != digits
     own_code = region is None or code.startswith(str(phonenumbers.country_code_for_region(region)))
@@ -189,7 +192,7 @@ def _valid(written: str, region: str | None = None) -> str:
 
 def _problem(written: str, region: str | None) -> Problem:
     """Why a number is not valid; its length is that of a landline or a mobile, or is wrong."""
-    if len(phonenumbers.normalize_digits_only(written)) > 15:
+    if len(_digits(written)) > 15:
         return Problem.GROUP_ID if re.fullmatch("[0-9-]+", written) else Problem.SEVERAL
     number = _parse(written, region)
     if number is None:
@@ -203,6 +206,11 @@ def _problem(written: str, region: str | None) -> Problem:
     return problems.get(length, Problem.TOO_SHORT)
 
 
+def _digits(text: str) -> str:
+    return re.sub("[^0-9]", "", text)
+
+
+@lru_cache
 def _parse(written: str, region: str | None = None) -> phonenumbers.PhoneNumber | None:
     try:
         return phonenumbers.parse(written, region)
