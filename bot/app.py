@@ -109,15 +109,9 @@ class App:
             return lambda _: None
         from bot.operations.metrics import Metrics, serve  # noqa: PLC0415 - most bots need no prometheus-client
 
-        metrics = Metrics(
-            self._settings.instances.values(),
-            rate_limit_left=lambda instance: self._queue.rate_limits[instance.token].available,
-            waiting=lambda instance: self._queue.waiting_in(instance.name),
-            unfinished=lambda: len(self._updates.unfinished),
-            silence=lambda: time.monotonic() - self._updates.last_contact,
-        )
+        metrics = Metrics(self._settings.instances.values(), self._queue, self._updates)
         self._observers.append(metrics.observe)
-        stack.callback(serve(metrics, lambda: self._updates.problem, *self._settings.metrics).stop)
+        stack.callback(serve(metrics, self._updates, *self._settings.metrics).stop)
         return metrics.answered
 
     async def _until_stopped(self) -> None:

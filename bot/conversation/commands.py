@@ -77,11 +77,9 @@ async def read(ask: Ask, typed: str, *, pin: bool, default: str = "") -> Wanted 
         return _wanted(ask, instance, readings, pin=pin)
     if not ask.private:
         return Answer(f"{questions.which_chat((), instance, ask.texts, pin=pin).text}\n{ask.in_private}")
-    if pin:
-        likely = [Chat(number) for number in await or_nothing(ask.store.recent_chats(instance, SHOWN))]
-    else:
-        likely = [Chat(entry.chat) for entry in await or_nothing(ask.store.pinned(instance))]
-    return questions.which_chat(likely[:SHOWN], instance, ask.texts, pin=pin)
+    entries = await or_nothing(ask.store.history(instance, None, 200, 0) if pin else ask.store.pinned(instance))
+    likely = list(dict.fromkeys(Chat(entry.chat) for entry in entries))[:SHOWN]
+    return questions.which_chat(likely, instance, ask.texts, pin=pin)
 
 
 def _wanted(ask: Ask, instance: str, readings: tuple[Reading, ...], *, pin: bool) -> Wanted | Answer:

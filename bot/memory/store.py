@@ -71,10 +71,6 @@ class Store:
             until, pins = self._pins.get(entry.instance, (0.0, []))
             self._pins[entry.instance] = until, _in_force([entry, *pins])
 
-    async def recent_chats(self, instance: str, limit: int = 5) -> list[str]:
-        """Return the chats that were last used on an instance, as they were sent, newest first, each once."""
-        return list(dict.fromkeys(entry.chat for entry in await self.history(instance, None, 200, 0)))[:limit]
-
     async def pinned(self, instance: str) -> list[Entry]:
         """Return the pins that are still in force as far as attempts tell, newest first."""
         until, pins = self._pins.get(instance, (0.0, []))

@@ -1,6 +1,7 @@
 """What monitoring sees: `/metrics` for Prometheus, and `/healthz` with its reason."""
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 from functools import partial
 from itertools import product
 from typing import Any
@@ -10,19 +11,16 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 from bot.ryze.outcomes import OUTCOMES
-from bot.ryze.queue import Attempt
+from bot.ryze.queue import Attempt, PinQueue
 from bot.settings.model import Instance
+from bot.telegram.updates import Updates
 from bot.telegram.webhook import Health
-
-_Read = Callable[..., float]
 
 
 class Metrics:
-    """Counts attempts and seconds to answers; callables give gauges, the first two by instance."""
+    """Counts attempts and the seconds to answers; reads from the queue and the updates how things are now."""
 
-    def __init__(
-        self, instances: Iterable[Instance], rate_limit_left: _Read, waiting: _Read, unfinished: _Read, silence: _Read
-    ) -> None:
+    def __init__(self, instances: Iterable[Instance], queue: PinQueue, updates: Updates) -> None:
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series, for no use
         self.registry = prometheus.CollectorRegistry()
         ours: dict[str, Any] = {"namespace": "ryze_pin_bot", "registry": self.registry}
@@ -33,12 +31,14 @@ class Metrics:
         left = prometheus.Gauge("budget_left", "Requests that may be made at once", ["instance"], **ours)
         waits = prometheus.Gauge("waiting", "Commands in the queue, or running", ["instance"], **ours)
         for instance in instances:
-            left.labels(instance.name).set_function(partial(rate_limit_left, instance))
-            waits.labels(instance.name).set_function(partial(waiting, instance))
+            left.labels(instance.name).set_function(partial(getattr, queue.rate_limits[instance.token], "available"))
+            waits.labels(instance.name).set_function(partial(queue.waiting_in, instance.name))
             for action, outcome in product(("pin", "unpin"), OUTCOMES):  # so that the first is an increase
                 self._commands.labels(action, instance.name, outcome)
-        prometheus.Gauge("unfinished_updates", "Updates being handled", **ours).set_function(unfinished)
-        prometheus.Gauge("last_heard_seconds", "Seconds since Telegram was heard", **ours).set_function(silence)
+        unfinished = prometheus.Gauge("unfinished_updates", "Updates being handled", **ours)
+        unfinished.set_function(lambda: len(updates.unfinished))
+        silence = prometheus.Gauge("last_heard_seconds", "Seconds since Telegram was heard", **ours)
+        silence.set_function(lambda: time.monotonic() - updates.last_contact)
 
     def observe(self, attempt: Attempt) -> None:
         """Count an attempt."""
@@ -48,10 +48,10 @@ class Metrics:
             self._calls.observe(attempt.ryze_seconds)
 
 
-def serve(metrics: Metrics, problem: Callable[[], str], address: str, port: int) -> HTTPServer:
-    """Serve `/metrics` and `/healthz`, or raise OSError; `problem` says why no update can be taken."""
+def serve(metrics: Metrics, updates: Updates, address: str, port: int) -> HTTPServer:
+    """Serve `/metrics` and `/healthz`, or raise OSError."""
     routes = [("/metrics", _Metrics), ("/healthz", Health)]
-    application = Application(routes, log_function=lambda _: None, metrics=metrics, problem=problem)
+    application = Application(routes, log_function=lambda _: None, metrics=metrics, updates=updates)
     return application.listen(port, address, max_body_size=0, idle_connection_timeout=120)
 
 

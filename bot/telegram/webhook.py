@@ -28,7 +28,7 @@ class Webhook(Updates):
         super().__init__(bot, report)
         self.settings = settings
         handlers = [("/healthz", Health), (".*", _Push)]
-        application = Application(handlers, log_function=lambda _: None, webhook=self, problem=lambda: self.problem)
+        application = Application(handlers, log_function=lambda _: None, updates=self)
         self._server = HTTPServer(application, max_body_size=MAX_BODY, body_timeout=60, idle_connection_timeout=120)
 
     def listen(self) -> None:
@@ -76,7 +76,7 @@ class Health(RequestHandler):
 
     def get(self) -> None:
         """Answer."""
-        problem = self.settings["problem"]()
+        problem = self.settings["updates"].problem
         self.set_status(503 if problem else 200)
         self.finish(f"{problem or 'updates can be taken'}\n")
 
@@ -88,12 +88,12 @@ class _Push(RequestHandler):
     def prepare(self) -> None:
         self._body = bytearray()
         sent = self.request.headers.get("X-Telegram-Bot-Api-Secret-Token", "")
-        if not hmac.compare_digest(sent.encode(), self.settings["webhook"].settings.secret.encode()):
+        if not hmac.compare_digest(sent.encode(), self.settings["updates"].settings.secret.encode()):
             self.send_error(403)
 
     def data_received(self, chunk: bytes) -> None:
         self._body += chunk
 
     async def post(self) -> None:
-        self.set_status(await self.settings["webhook"].receive(self._body))
+        self.set_status(await self.settings["updates"].receive(self._body))
         self.set_header("Retry-After", "1")  # for a 503; else Telegram waits longer each time

@@ -33,8 +33,6 @@ async def test_the_history_is_newest_first_in_pages_of_an_instance_from_a_time_o
         assert await everything(store) == newest
         assert await store.history("support", None, 2, 1) == [newest[2], newest[4]]
         assert await store.history("sales", NOW + 7, 100, 0) == [newest[1], newest[3]]
-        assert await store.recent_chats("sales") == ["1", "3"]
-        assert await store.recent_chats("support", limit=1) == ["2"]
 
 
 async def test_what_was_recorded_later_is_newer_although_the_clock_was_set_back(place: Place) -> None:

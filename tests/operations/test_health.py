@@ -13,6 +13,7 @@ from tornado.web import Application
 from bot.operations.health import Health, health
 from bot.settings.load import load
 from bot.settings.model import Settings
+from bot.telegram.updates import Polling
 from bot.telegram.webhook import Health as Healthz
 
 TEXT = "instances: {sales: {token: t0ken}}\noperators: []\nstate: bot.sqlite3\n"
@@ -68,13 +69,14 @@ def test_while_polling_the_age_of_the_heartbeat_tells(tmp_path: Path, capsys: py
 async def test_with_a_port_the_bots_own_healthz_is_asked(
     environ: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    problem = ""
+    updates = Polling(None, print)  # type: ignore[arg-type]  # nothing is fetched
     routes = [("/healthz", Healthz)]
-    server = Application(routes, log_function=lambda _: None, problem=lambda: problem).listen(0, "127.0.0.1")
+    server = Application(routes, log_function=lambda _: None, updates=updates).listen(0, "127.0.0.1")
     (socket,) = server._sockets.values()
     port = socket.getsockname()[1]
     config = settings(tmp_path, **{name: value.replace("%d", str(port)) for name, value in environ.items()})
     for problem in ("", "stopping"):
+        updates.problem = problem
         assert await asyncio.to_thread(health, config) == (problem != "")
         assert capsys.readouterr().out == f"{problem or 'healthy'}\n"
     server.stop()

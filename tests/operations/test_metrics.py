@@ -1,5 +1,6 @@
 """What an admin's monitoring sees, read over HTTP as Prometheus does."""
 
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -8,23 +9,24 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bot.operations.metrics import Metrics, serve
 from bot.ryze.chats import Chat
+from bot.ryze.client import RyzeClient
 from bot.ryze.outcomes import OUTCOMES, Reply
-from bot.ryze.queue import Attempt, PinRequest
+from bot.ryze.queue import Attempt, PinQueue, PinRequest
 from bot.settings.model import Instance, Operator
+from bot.telegram.updates import Polling
 
 SALES, SUPPORT = (Instance(name=name, token=f"token-of-{name}") for name in ("sales", "support"))
 ANA = Operator(telegram_id=111, instances=("sales",))
 
 
 class Monitoring:
-    """Metrics of two instances behind a real server; `problem` and the gauges' `numbers` can be set."""
+    """Metrics of two instances behind a real server."""
 
     def __init__(self) -> None:
-        self.problem = ""
-        self.numbers = {SALES: 97.0, SUPPORT: 100.0}
-        left = self.numbers.__getitem__
-        self.metrics = Metrics([SALES, SUPPORT], left, lambda instance: 100 - left(instance), lambda: 5, lambda: 1.5)
-        self.server = serve(self.metrics, lambda: self.problem, "127.0.0.1", 0)
+        self.queue = PinQueue(RyzeClient(None, "", 1), [], lambda: False, None)  # type: ignore[arg-type]  # no call is made
+        self.updates = Polling(None, print)  # type: ignore[arg-type]  # nothing is fetched
+        self.metrics = Metrics([SALES, SUPPORT], self.queue, self.updates)
+        self.server = serve(self.metrics, self.updates, "127.0.0.1", 0)
         (socket,) = self.server._sockets.values()
         url = f"http://127.0.0.1:{socket.getsockname()[1]}"
         self.client = httpx.AsyncClient(base_url=url, trust_env=False, timeout=30)
@@ -63,6 +65,11 @@ async def test_commands_are_counted_by_action_instance_and_outcome_and_their_tim
     monitoring.attempt("not_connected", SUPPORT)
     monitoring.attempt("late", ryze_seconds=None)
     monitoring.metrics.answered(0.4)
+    for _ in range(3):
+        monitoring.queue.rate_limits[SALES.token].try_take()
+    monitoring.queue.waiting[None] = "sales"
+    monitoring.updates.unfinished = dict.fromkeys(range(5))  # type: ignore[assignment]  # only counted
+    monitoring.updates.last_contact = time.monotonic() - 3600
     samples = await monitoring.samples()
     assert {name: value for name, value in samples.items() if "bucket" not in name} == {
         "commands_total pin sales pinned": 2,
@@ -75,17 +82,17 @@ async def test_commands_are_counted_by_action_instance_and_outcome_and_their_tim
         "ryze_seconds_sum": pytest.approx(0.8),
         "budget_left sales": 97,
         "budget_left support": 100,
-        "waiting sales": 3,
+        "waiting sales": 1,
         "unfinished_updates": 5,
-        "last_heard_seconds": 1.5,
+        "last_heard_seconds": pytest.approx(3600, abs=60),
     }
-    monitoring.numbers[SALES] = 42
-    assert (await monitoring.samples())["budget_left sales"] == 42
+    monitoring.queue.rate_limits[SALES.token].try_take()
+    assert (await monitoring.samples())["budget_left sales"] == 96
     text = (await monitoring.client.get("/metrics")).text
     for name in OUTCOMES:  # what never happened is zero, so that its first time is an increase
         assert f'commands_total{{action="unpin",instance="support",outcome="{name}"}} 0.0' in text
     assert "_created" not in text
     for problem, status, said in (("", 200, "updates can be taken"), ("stopping", 503, "stopping")):
-        monitoring.problem = problem
+        monitoring.updates.problem = problem
         answer = await monitoring.client.get("/healthz")
         assert (answer.status_code, answer.text) == (status, f"{said}\n")
