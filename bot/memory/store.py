@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 log = logging.getLogger(__name__)
-
 MAX_WAITING = 1000  # entries that wait to be written; beyond it the oldest are lost
 # A server that is gone is noticed within seconds. Poolers take no `options` and keep no prepared statements.
 _POSTGRES: dict[str, Any] = {"connect_timeout": 3, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
@@ -174,7 +173,6 @@ class Store:
 
     def _connect(self) -> Any:  # noqa: ANN401 - DB-API's connection has no type of its own
         if not self._url:
-            self._path.touch(0o600)  # its journal gets the same mode
             # It waits 0.5 s for another process's lock, has no write-ahead log, and `_transact` begins transactions.
             return sqlite3.connect(self._path, timeout=0.5, isolation_level=None)
         import psycopg  # noqa: PLC0415 - an extra, and a tenth of a second
@@ -190,6 +188,8 @@ class Store:
             for statement in statements.strip().removesuffix(";").split(";"):
                 self._execute(statement)
             self._execute("upgraded", version=number)
+        if not self._url:
+            self._path.chmod(0o600)  # only now is it known to be a database; nothing was written to it before
 
 
 def _in_force(attempts: list[Entry]) -> list[Entry]:

@@ -264,6 +264,9 @@ async def test_the_file_is_its_users_alone_and_one_that_is_deleted_is_made_anew(
         store.record(entry(2, chat="5511911111111", jid=None))
         assert [found.update_id for found in await everything(store)] == [2]
         await until(lambda: store.pinned("sales"), await everything(store))
+        sqlite.target.chmod(0o664)
+    async with opened(sqlite.target) as store:
+        assert [found.update_id for found in await everything(store)] == [2]
     assert stat.S_IMODE(sqlite.target.stat().st_mode) == 0o600
     assert [path.name for path in sqlite.folder.iterdir()] == ["bot.sqlite3"]
 
@@ -275,6 +278,7 @@ async def test_a_file_that_is_something_else_is_left_alone(sqlite: Sqlite) -> No
         with pytest.raises(StoreAway, match=f"{sqlite.target}: file is not a database"):
             await everything(store)
     assert sqlite.target.read_text(encoding="utf-8") == "operators: []\n" * 500
+    assert stat.S_IMODE(sqlite.target.stat().st_mode) != 0o600
 
 
 @pytest.mark.parametrize("name", ["/proc/bot.sqlite3", "/nowhere/at/all/bot.sqlite3", "/dev/full", "/tmp"])  # noqa: S108

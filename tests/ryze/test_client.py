@@ -122,9 +122,6 @@ async def test_the_token_is_in_no_log_and_in_no_text(
     assert TOKEN not in caplog.text
 
 
-# Answers, and how often they are asked for
-
-
 @pytest.mark.parametrize(
     ("order", "expected", "tries"),
     [
