@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 
-import httpx
 from telegram.error import BadRequest
 
 from bot import __version__, http_client
@@ -77,9 +76,9 @@ class App:
         settings = self._settings
         self._health = stack.enter_context(Health(settings))
         try:
-            send = await stack.enter_async_context(http_client.connect())
+            transport = await stack.enter_async_context(http_client.build_transport(settings.ryze.base_url))
             self._bot = build_bot(settings.telegram_token, settings.telegram.api_url)
-        except (ImportError, OSError, RuntimeError, ValueError, httpx.InvalidURL) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError([f"the environment's proxy or certificates can't be used: {error}"]) from error
         stack.push_async_callback(self._bot.request.shutdown)  # the bot's own does nothing before `initialize`
         self._store = Store(settings.database_url or settings.state, settings.keep)
@@ -95,7 +94,7 @@ class App:
             self._updates = Polling(self._bot, self._health.report)
         self._observers: list[Callable[[Attempt], None]] = [self._remember]
         self._queue = PinQueue(
-            RyzeClient(send, settings.ryze.base_url, settings.ryze.timeout),
+            RyzeClient(transport, settings.ryze.base_url, settings.ryze.timeout),
             observers=self._observers,
             overloaded=self._updates.overloaded,
             patience=WEBHOOK_PATIENCE if settings.webhook else None,

@@ -1,13 +1,12 @@
 """One way to make HTTP calls: aiohttp, also below httpx, takes a third of the CPU time of httpx's own transport.
 
-They follow no redirect and keep no cookie. Where the environment names a proxy, httpx's own transport heeds it.
+They follow no redirect, keep no cookie, and go through the proxy that the environment names for an address.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import Any
-from urllib.request import getproxies
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
@@ -17,36 +16,28 @@ from httpx_aiohttp import AiohttpTransport
 CONNECT_TIMEOUT = 5.0  # seconds, TLS handshake included
 KEEP_ALIVE = 300.0  # seconds; httpx's own 5 s would cost nearly every command a TLS handshake
 MAX_HEADER_BYTES = 64 * 1024  # of one header; aiohttp's own 8 KB are less than some proxies' policies
-Send = Callable[[httpx.Request], Awaitable[httpx.Response]]  # gives an answer that is yet to be read, and closed
+
 _tls = cache(httpx.create_ssl_context)  # reading the certificates takes longer than a whole command
 
 
-@asynccontextmanager
-async def connect() -> AsyncIterator[Send]:
-    """Give what sends requests over kept connections, each within the time that its extensions allow.
+def build_transport(url: str) -> AiohttpTransport:
+    """Build httpx's transport to an address; raises as `open_session`."""
+    return AiohttpTransport(verify=_tls(), client=partial(open_session, url))
 
-    Raises ImportError, OSError, ValueError or httpx.InvalidURL if the environment's proxy or certificates are no good.
+
+def open_session(url: str) -> ClientSession:
+    """Open aiohttp's client for an address, inside the event loop.
+
+    Raises OSError or ValueError if the environment's certificates or proxy can't be used.
     """
-    if options := proxy_options():
-        async with httpx.AsyncClient(timeout=None, **options) as client:  # noqa: S113 - it is the request's
-            yield partial(client.send, stream=True)
-    else:
-        async with AiohttpTransport(verify=_tls(), client=open_session) as transport:
-            yield transport.handle_async_request
-
-
-def proxy_options() -> dict[str, Any]:
-    """Build what `httpx.AsyncClient` takes where the environment names a proxy, else nothing; raises as `connect`."""
-    if {"http", "https", "all"}.isdisjoint(getproxies()):
-        return {}
-    # No maximum: httpcore never takes back the place of a proxy's tunnel whose TLS handshake failed.
-    return {"verify": _tls(), "limits": httpx.Limits(keepalive_expiry=KEEP_ALIVE)}
-
-
-def open_session() -> ClientSession:
-    """Open aiohttp's client, which knows nothing of proxies, inside the event loop."""
+    address = urlsplit(url)
+    proxies = {} if proxy_bypass(address.hostname or "") else getproxies()
+    proxy = proxies.get(address.scheme, proxies.get("all"))
+    if proxy and not proxy.startswith("http"):
+        raise ValueError("only proxies whose address begins with http are supported")
     connector = _Connector(ssl=_tls(), limit=0, keepalive_timeout=KEEP_ALIVE)
-    return ClientSession(connector=connector, cookie_jar=DummyCookieJar(), max_field_size=MAX_HEADER_BYTES)
+    cookies = DummyCookieJar()
+    return ClientSession(connector=connector, cookie_jar=cookies, max_field_size=MAX_HEADER_BYTES, proxy=proxy)
 
 
 class _Connector(TCPConnector):

@@ -7,7 +7,10 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from bot.http_client import connect
+from bot.http_client import build_transport
+from bot.ryze.client import RyzeClient
+from bot.ryze.rate_limit import RateLimit
+from bot.settings.model import Instance
 from bot.telegram import build_bot
 
 
@@ -39,9 +42,9 @@ async def server() -> AsyncIterator[Server]:
 
 
 async def test_cookies_and_what_a_server_says_unasked_are_ignored(server: Server) -> None:
-    async with connect() as send:
+    async with build_transport(server.url) as transport:
         for connections in (1, 2):
-            response = await send(httpx.Request("GET", server.url))
+            response = await transport.handle_async_request(httpx.Request("GET", server.url))
             assert (response.status_code, await response.aread()) == (200, b"ok")
             assert len(server.writers) == connections
             server.writers[-1].write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nidle")
@@ -51,16 +54,32 @@ async def test_cookies_and_what_a_server_says_unasked_are_ignored(server: Server
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])
-async def test_a_proxy_that_the_environment_names_is_used(
+async def test_a_proxy_that_the_environment_names_for_an_address_is_used(
     server: Server, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, server.url)
-    async with connect() as send:
-        assert await (await send(httpx.Request("GET", "http://ryze.example/api"))).aread() == b"ok"
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    for url in ("http://ryze.example/api", server.url):
+        async with build_transport(url) as transport:
+            response = await transport.handle_async_request(httpx.Request("GET", url))
+            assert await response.aread() == b"ok"
     server.answer = b'HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n{"ok":true,"result":true}'
     async with build_bot("123456:token", "http://telegram.example").request as request:
         assert await request.post("http://telegram.example/bot123456:token/logOut") is True
     assert [head.partition(b" HTTP")[0] for head in server.requests] == [
         b"GET http://ryze.example/api",
+        b"GET /path",
         b"POST http://telegram.example/bot123456:token/logOut",
     ]
+
+
+async def test_a_tunnel_that_a_proxy_refuses_means_that_nothing_was_sent(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", server.url)
+    server.answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    async with build_transport("https://ryze.example") as transport:
+        client = RyzeClient(transport, "https://ryze.example", timeout=30)
+        reply = await client.pin_chat(Instance(name="a", token="t"), "5511", pin=True, rate_limit=RateLimit())
+    assert reply.outcome.name == "not_sent"
+    assert server.requests[0].startswith(b"CONNECT ryze.example:443 ")

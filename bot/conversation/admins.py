@@ -59,14 +59,14 @@ class Admins:
         if not self._settings.admins or stranger.id in (*self._known, *self._digest):
             return stranger.id in self._known
         self._known.add(stranger.id)
-        note, told = f"stranger:{stranger.id}", False
+        note, told = f"request:{stranger.id}", False
         with suppress(StoreAway):
             told = note in await self._store.notes(note)
         if not told and self._requests.allow(stranger.id):
             say = partial(Texts.say, key="admin_request", name=stranger.full_name, entry=entry)
             told = await self.tell(say, entry)
             with suppress(StoreAway):
-                await self._store.note(note, "told" if told else None)
+                await self._store.note(note, "" if told else None)
         if not told:
             self._known.discard(stranger.id)
             self.gather(stranger)

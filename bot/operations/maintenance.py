@@ -87,8 +87,8 @@ async def _ask_ryze(settings: Settings, name: str) -> tuple[str, bool]:
         return found
 
     request = httpx.Request("GET", url, headers=HEADERS | {"token": settings.instances[name].token})
-    async with asyncio.timeout(settings.ryze.timeout), http_client.connect() as send:
-        response = await send(request)
+    async with asyncio.timeout(settings.ryze.timeout), http_client.build_transport(url) as transport:
+        response = await transport.handle_async_request(request)
         body = await anext(response.aiter_raw(MAX_BYTES), b"")
     if response.status_code == 401:
         return "it is rejected (HTTP 401)", False

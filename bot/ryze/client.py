@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from bot import __version__
-from bot.http_client import CONNECT_TIMEOUT, Send
+from bot.http_client import CONNECT_TIMEOUT
 from bot.ryze.outcomes import OUTCOMES, Reply, decode_answer
 from bot.ryze.rate_limit import RateLimit
 from bot.settings.model import Instance
@@ -24,9 +24,9 @@ _url = lru_cache(httpx.URL)
 
 @dataclass
 class RyzeClient:
-    """Calls Ryze through what sends a request. Both timeouts are in seconds: of a whole call, and for a connection."""
+    """Calls Ryze. Both timeouts are in seconds: of a whole call, and for a connection."""
 
-    send: Send
+    transport: httpx.AsyncBaseTransport
     base_url: str
     timeout: float
     connect_timeout: float = CONNECT_TIMEOUT
@@ -53,7 +53,8 @@ class RyzeClient:
     ) -> Reply:
         reply, headers = _unanswered(sent, ""), httpx.Headers()
         try:
-            async with aclosing(await self.send(self._request(instance, body, sent))) as response:
+            request = self._request(instance, body, sent)
+            async with aclosing(await self.transport.handle_async_request(request)) as response:
                 headers, answer = response.headers, b""
                 async for chunk in response.aiter_raw():
                     answer += chunk

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from aiohttp import ClientSession, ClientTimeout
 from telegram import Bot
-from telegram.request import BaseRequest, HTTPXRequest, RequestData
+from telegram.request import BaseRequest, RequestData
 
 from bot import http_client
 
@@ -15,12 +15,8 @@ READ_TIMEOUT = 10.0  # seconds
 
 
 def build_bot(token: str, api_url: str) -> Bot:
-    """Build the Bot API's client, not initialized, in the event loop; raises as `http_client.connect`."""
-    request: BaseRequest
-    if options := http_client.proxy_options():
-        request = HTTPXRequest(read_timeout=READ_TIMEOUT, httpx_kwargs=options)
-    else:
-        request = _AiohttpRequest(http_client.open_session())
+    """Build the Bot API's client, not initialized, in the event loop; raises as `http_client.open_session`."""
+    request = _AiohttpRequest(http_client.open_session(api_url))
     return Bot(token, f"{api_url}/bot", request=request, get_updates_request=request)
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from bot import http_client
@@ -30,9 +31,9 @@ OK = b"HTTP/1.1 200 OK\r\n"
 class Caller(RateLimit):
     """The product's client, which takes a slot for each call, of a rate limit that counts the tries that ended."""
 
-    def __init__(self, send: http_client.Send, base_url: str, timeout: float) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str, timeout: float) -> None:
         super().__init__()
-        self.ryze = RyzeClient(send, base_url, timeout, connect_timeout=0.5)
+        self.ryze = RyzeClient(transport, base_url, timeout, connect_timeout=0.5)
         self.finished = 0
 
     def finish(self, headers: Mapping[str, str], *, refused: bool = False) -> None:
@@ -49,16 +50,8 @@ class Caller(RateLimit):
 
 @asynccontextmanager
 async def calling(base_url: str, timeout: float = 12.0) -> AsyncIterator[Caller]:  # noqa: ASYNC109 - the client's own
-    async with http_client.connect() as send:
-        yield Caller(send, base_url, timeout)
-
-
-@pytest.fixture(params=["aiohttp", "httpx"], autouse=True)
-def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways in which requests leave: where a proxy is named, by httpx's own transport, here without the proxy."""
-    if request.param == "httpx":
-        monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1,.invalid")
+    async with http_client.build_transport(base_url) as transport:
+        yield Caller(transport, base_url, timeout)
 
 
 @pytest.fixture

@@ -37,8 +37,8 @@ class Stage:
 
     @asynccontextmanager
     async def queue(self, patience: float | None = None) -> AsyncIterator[PinQueue]:
-        async with http_client.connect() as send:
-            client = RyzeClient(send, self.ryze.url, timeout=12)
+        async with http_client.build_transport(self.ryze.url) as transport:
+            client = RyzeClient(transport, self.ryze.url, timeout=12)
             yield PinQueue(client, self.observers, lambda: self.overloaded, patience)
 
     async def occupy(self, queue: PinQueue) -> tuple[Fault[Call], "asyncio.Task[tuple[Attempt, ...]]"]:
