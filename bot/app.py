@@ -28,7 +28,6 @@ from bot.telegram.updates import Polling, TokenRejected
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-CONCURRENCY = 32  # calls to Telegram at once
 STOPPING = 19.5  # seconds that a stop may take in all
 WEBHOOK_PATIENCE = 25.0  # seconds that a command may wait, for Telegram to be answered in time
 
@@ -83,8 +82,8 @@ class App:
         stack.push_async_callback(self._bot.request.shutdown)  # the bot's own does nothing before `initialize`
         self._store = Store(settings.database_url or settings.state, settings.keep)
         stack.push_async_callback(self._store.aclose)
-        self._outbox = Outbox(self._bot, CONCURRENCY)
-        self._admins = Admins(settings, self._outbox, self._store)
+        self._outbox = Outbox(self._bot)
+        self._admins = Admins(settings, self._outbox)
         if settings.webhook:
             from bot.telegram.webhook import Webhook  # noqa: PLC0415 - polling needs no tornado
 

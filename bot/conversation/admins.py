@@ -5,7 +5,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 
 from telegram import User
@@ -14,7 +13,6 @@ from telegram.error import TelegramError
 from bot.conversation.access import Throttle
 from bot.conversation.answers import for_admin
 from bot.conversation.texts import Html, Languages, Texts
-from bot.memory.store import Store, StoreAway
 from bot.ryze.outcomes import Outcome
 from bot.ryze.queue import Attempt
 from bot.settings.model import Settings
@@ -30,14 +28,13 @@ MAX_DIGEST = 30  # names in a digest; the rest is a number
 class Admins:
     """Sends the admins their messages; those who ask for access in greater number every `digest_after` seconds."""
 
-    def __init__(self, settings: Settings, outbox: Outbox, store: Store, digest_after: float = 600.0) -> None:
-        self._settings, self._outbox, self._store, self._digest_after = settings, outbox, store, digest_after
+    def __init__(self, settings: Settings, outbox: Outbox, digest_after: float = 600.0) -> None:
+        self._settings, self._outbox, self._digest_after = settings, outbox, digest_after
         self.languages = Languages(settings)
         self._incidents: dict[str, Outcome] = {}  # by instance: what the admins were told of
         self._telling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._requests = Throttle(1, REQUESTS if settings.operators else REQUESTS_AT_FIRST, 24 * 3600.0)
-        self._known: set[int] = set()  # the strangers that the admins know of
-        self._digest: dict[int, str] = {}  # the names of those that the next digest tells of
+        self._strangers: dict[int, str] = {}  # who asked for access: the name for the next digest, "" once told
         self._digesting: asyncio.Task[None] | None = None
 
     async def notify(self, attempts: Sequence[Attempt]) -> bool:
@@ -56,28 +53,19 @@ class Admins:
 
     async def request(self, stranger: User, entry: str) -> bool:
         """Pass a stranger's request for access on, once a person, and say whether the admins know of it."""
-        if not self._settings.admins or stranger.id in (*self._known, *self._digest):
-            return stranger.id in self._known
-        self._known.add(stranger.id)
-        note, told = f"request:{stranger.id}", False
-        with suppress(StoreAway):
-            told = note in await self._store.notes(note)
-        if not told and self._requests.allow(stranger.id):
+        if self._settings.admins and stranger.id not in self._strangers:
+            self._strangers[stranger.id] = ""  # while they are told
             say = partial(Texts.say, key="admin_request", name=stranger.full_name, entry=entry)
-            told = await self.tell(say, entry)
-            with suppress(StoreAway):
-                await self._store.note(note, "" if told else None)
-        if not told:
-            self._known.discard(stranger.id)
-            self.gather(stranger)
-        return told
+            if not self._requests.allow(stranger.id) or not await self.tell(say, entry):
+                del self._strangers[stranger.id]
+                self.gather(stranger)
+        return self._strangers.get(stranger.id) == ""
 
     def gather(self, stranger: User) -> None:
         """Have somebody who asks for access named in the next digest, unless the admins know of them."""
-        if self._settings.admins and stranger.id not in self._known:
-            self._digest[stranger.id] = stranger.full_name
-            if self._digesting is None or self._digesting.done():
-                self._digesting = asyncio.create_task(self._send_digest())
+        untold = self._settings.admins and self._strangers.setdefault(stranger.id, stranger.full_name)
+        if untold and (self._digesting is None or self._digesting.done()):
+            self._digesting = asyncio.create_task(self._send_digest())
 
     async def tell(self, say: Callable[[Texts], Html], copy: str = "") -> bool:
         """Send every admin a sentence, with a button that copies a text, and say whether one has it in time."""
@@ -96,14 +84,13 @@ class Admins:
 
     async def _send_digest(self) -> None:
         """Tell of those who are gathered, again and again until an admin could be told."""
-        while self._digest:
+        while any(self._strangers.values()):
             await asyncio.sleep(self._digest_after)
-            people = dict(self._digest)
+            people = {telegram_id: name for telegram_id, name in self._strangers.items() if name}
             names = [f"{name} ({telegram_id})" for telegram_id, name in people.items()]
             shown, more = ", ".join(names[:MAX_DIGEST]), max(0, len(names) - MAX_DIGEST)
             if await self.tell(partial(Texts.say, key="admin_digest", names=shown, more=more)):
-                self._known.update(people)
-                self._digest = {key: name for key, name in self._digest.items() if key not in people}
+                self._strangers |= dict.fromkeys(people, "")
 
 
 def _trouble(attempt: Attempt, texts: Texts) -> Html:

@@ -1,9 +1,9 @@
 """What a person is told who did not send one of the bot's commands, or is on nobody's list; and the help."""
 
 import difflib
-import html
 import json
 import re
+from itertools import product
 
 from telegram import Message, User
 
@@ -49,11 +49,9 @@ def question_replied_to(ask: Ask) -> tuple[str, bool] | None:
     replied = message.reply_to_message if isinstance(message, Message) else None
     if replied is None or replied.from_user is None or replied.from_user.id != replied.get_bot().id:
         return None
-    for instance in ask.operator.instances:
-        for verb in ("pin", "unpin"):
-            question = html.unescape(re.sub("<[^>]*>", "", ask.texts.say(f"missing_{verb}", on=ask.texts.on(instance))))
-            if (replied.text or "").startswith(question):
-                return instance, verb == "pin"
+    for instance, verb in product(ask.operator.instances, ("pin", "unpin")):
+        if (replied.text_html or "").startswith(ask.texts.say(f"missing_{verb}", on=ask.texts.on(instance))):
+            return instance, verb == "pin"
     return None
 
 

@@ -44,12 +44,10 @@ RETURNING update_id;
 SELECT key, value FROM pin_bot_notes WHERE substr(key, 1, length(CAST(:prefix AS TEXT))) = :prefix;
 
 -- note
-INSERT INTO pin_bot_notes VALUES (:key, :value)
-ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE pin_bot_notes.value <> excluded.value
-RETURNING key;
+INSERT INTO pin_bot_notes VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
 -- unnote
-DELETE FROM pin_bot_notes WHERE key = :key RETURNING key;
+DELETE FROM pin_bot_notes WHERE key = :key;
 
 -- upgraded
 INSERT INTO pin_bot_schema VALUES (:version);

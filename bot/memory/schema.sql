@@ -26,7 +26,3 @@ CREATE INDEX pin_bot_attempts_seq ON pin_bot_attempts (seq);
 CREATE INDEX pin_bot_attempts_instance_seq ON pin_bot_attempts (instance, seq);
 DROP INDEX pin_bot_attempts_instance_at;
 CREATE TABLE pin_bot_notes (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-
--- version 3
--- That a stranger asked to be let in is a note, too. The table stays for a process of an earlier version.
-INSERT INTO pin_bot_notes SELECT 'request:' || telegram_id, '' FROM pin_bot_requests;

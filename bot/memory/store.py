@@ -96,9 +96,9 @@ class Store:
         """Return the notes whose keys begin with `prefix`."""
         return dict(await self._ask("notes", prefix=prefix))
 
-    async def note(self, key: str, value: str | None) -> bool:
-        """Write a note over the one there is, or delete it with None; False if that changed nothing."""
-        return not self._keep or bool(await self._ask("unnote" if value is None else "note", key=key, value=value))
+    async def note(self, key: str, value: str | None) -> None:
+        """Write a note over the one there is, or delete it with None."""
+        await self._ask("unnote" if value is None else "note", key=key, value=value)
 
     async def aclose(self) -> None:
         """Write what waits, for `patience` seconds at most."""

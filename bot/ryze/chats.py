@@ -40,7 +40,7 @@ class Chat:
         parsed = _parse(f"+{self.number}")
         shown = phonenumbers.format_number(parsed, PhoneNumberFormat.INTERNATIONAL) if parsed else ""
         as_sent = self.number if "@" in self.number else f"+{self.number}"
-        return shown if _digits(shown) == self.number else as_sent
+        return shown if re.sub("[^0-9]", "", shown) == self.number else as_sent
 
     @property
     def region(self) -> str:
@@ -160,7 +160,7 @@ def _read_run(typed: str, region: str | None, *, words: bool) -> list[Reading]:
 
 def _read_number(typed: str, region: str | None) -> Reading:
     """Read one number: the region's as it stands, else any country's as it stands, else mended."""
-    digits = _digits(typed)
+    digits = re.sub("[^0-9]", "", typed)
     code = digits.removeprefix("00")
     has_code = "+" in typed or code != digits
     own_code = region is None or code.startswith(str(phonenumbers.country_code_for_region(region)))
@@ -192,7 +192,7 @@ def _valid(written: str, region: str | None = None) -> str:
 
 def _problem(written: str, region: str | None) -> Problem:
     """Why a number is not valid; its length is that of a landline or a mobile, or is wrong."""
-    if len(_digits(written)) > 15:
+    if len(re.sub("[^0-9]", "", written)) > 15:
         return Problem.GROUP_ID if re.fullmatch("[0-9-]+", written) else Problem.SEVERAL
     number = _parse(written, region)
     if number is None:
@@ -204,10 +204,6 @@ def _problem(written: str, region: str | None) -> Problem:
         return Problem.TOO_SHORT if _valid(f"{written}0", region) else Problem.INVALID
     problems = {ValidationResult.TOO_LONG: Problem.TOO_LONG, ValidationResult.IS_POSSIBLE_LOCAL_ONLY: Problem.AREA_CODE}
     return problems.get(length, Problem.TOO_SHORT)
-
-
-def _digits(text: str) -> str:
-    return re.sub("[^0-9]", "", text)
 
 
 @lru_cache

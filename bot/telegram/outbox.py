@@ -38,11 +38,10 @@ class Answer:
 
 
 class Outbox:
-    """Sends and edits messages, with at most `concurrency` calls to Telegram at once."""
+    """Sends and edits messages."""
 
-    def __init__(self, bot: Bot, concurrency: int) -> None:
+    def __init__(self, bot: Bot) -> None:
         self._bot = bot
-        self._slots = asyncio.Semaphore(concurrency)
         self._chats: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def reply(self, message: MaybeInaccessibleMessage, answer: Answer, person: int) -> None:
@@ -65,8 +64,7 @@ class Outbox:
         until, pause = clock() + patience, 0.5
         while True:
             try:
-                async with self._slots:
-                    await call()
+                await call()
             except TelegramError as error:
                 wait = max(pause, seconds(error))
                 if isinstance(error, REFUSALS) or clock() + wait > until:
@@ -118,21 +116,19 @@ async def typing_action(
     bot: Bot, message: MaybeInaccessibleMessage, *, after: float = 0.5, every: float = 4.5
 ) -> AsyncIterator[None]:
     """Show “typing…” (for five seconds) `after` so many seconds, then `every` so many until left."""
-    tasks: list[asyncio.Task[None]] = []
 
     async def show() -> None:
+        await asyncio.sleep(after)
         while True:
             with suppress(Exception):  # only the answer matters
                 await bot.send_chat_action(message.chat.id, ChatAction.TYPING, topic_of(message))
             await asyncio.sleep(every)
 
-    timer = asyncio.get_running_loop().call_later(after, lambda: tasks.append(asyncio.create_task(show())))
+    task = asyncio.create_task(show())
     try:
         yield
     finally:
-        timer.cancel()
-        for task in tasks:
-            task.cancel()
+        task.cancel()
 
 
 def topic_of(message: MaybeInaccessibleMessage) -> int | None:

@@ -1,12 +1,9 @@
 """What the admins are told, and what others are told of it: through the real bot, over HTTP."""
 
-import asyncio
-
 import pytest
 from telegram import User
 
 from bot.conversation.admins import REQUESTS, Admins
-from bot.memory.store import Store
 from bot.telegram import build_bot
 from bot.telegram.outbox import Outbox
 from tests.conftest import ANA, BIA, STRANGER, Stage
@@ -105,9 +102,6 @@ async def test_a_strangers_request_is_passed_on_once_and_not_said_to_be_if_nobod
         entry = message["text"].split("\n")[-1].strip()
         assert entry == f'- {{telegram_id: {STRANGER}, name: "Eve \\"<b>\\" $${{HOME}}", instance: INSTANCE}}'
         assert shown_labels(message) == ["Copy"]
-    async with stage.bot():
-        assert (await stage.say("/start", STRANGER))["text"].endswith(told)
-        assert "asks for access" not in str(heard(stage)[1:])
 
 
 @pytest.mark.parametrize("operators", [True, False])
@@ -116,18 +110,17 @@ async def test_nobody_who_asks_is_dropped_in_silence(stage: Stage, *, operators:
         stage.settings["operators"] = []
     settings = stage.load()
     bot = build_bot(settings.telegram_token, stage.telegram.url)
-    store = Store(settings.state, settings.keep)
-    admin = Admins(settings, Outbox(bot, 4), store, digest_after=1.0)
+    admin = Admins(settings, Outbox(bot), digest_after=1.0)
     people = [User(900 + number, f"P{number}", is_bot=False) for number in range(40)]
     failing = stage.telegram.fault("sendMessage", status=403, when=lambda params: "More people" in params["text"])
     told = [await admin.request(person, "entry") for person in people[: REQUESTS + 2]]
     assert told == [not operators or number < REQUESTS for number in range(REQUESTS + 2)]
     for person in people:
         admin.gather(person)
-    await stage.telegram.wait_for(lambda: not admin._digest, what="the digest")
+    await stage.telegram.wait_for(lambda: not any(admin._strangers.values()), what="the digest")
     assert failing.hits == 1
     assert "P4 (904)" not in heard(stage)[-1]
     assert ("P5 (905)" in heard(stage)[-1]) == operators
     assert f"Others: {5 if operators else 3}." in heard(stage)[-1]
     assert [await admin.request(person, "entry") for person in people] == [True] * 40
-    await asyncio.gather(store.aclose(), bot.request.shutdown())
+    await bot.request.shutdown()

@@ -25,7 +25,7 @@ class Desk:
     """An outbox, and what people write to it."""
 
     def __init__(self, telegram: TelegramServer, bot: Bot) -> None:
-        self.telegram, self.bot, self.outbox = telegram, bot, Outbox(bot, 4)
+        self.telegram, self.bot, self.outbox = telegram, bot, Outbox(bot)
         self.wait_for, self.fault = telegram.wait_for, telegram.fault
 
     def read(self, raw: Json) -> Message:
@@ -108,15 +108,6 @@ async def test_answers_keep_their_order_in_a_chat(desk: Desk) -> None:
     message = desk.asked()
     await asyncio.gather(*(desk.outbox.reply(message, Answer(text), ANA) for text in "123"))
     assert [shown["text"] for shown in desk.telegram.sent(ANA)] == ["1", "2", "3"]
-
-
-async def test_no_more_calls_than_allowed_are_made_at_once(desk: Desk) -> None:
-    hang = desk.fault("sendMessage", hang=True, times=None)
-    replies = [asyncio.create_task(desk.outbox.reply(desk.asked(user=n), PINNED, n)) for n in range(500, 506)]
-    await desk.wait_for(lambda: hang.hits == 4, what="four calls")
-    hang.stop()
-    await asyncio.gather(*replies)
-    assert len(desk.telegram.sent()) == 6
 
 
 async def test_a_call_is_repeated_with_growing_pauses_until_patience_ends(desk: Desk) -> None:
