@@ -1,6 +1,7 @@
 """Wires the parts, starts them and stops them."""
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -73,7 +74,8 @@ class App:
     async def _build(self, stack: AsyncExitStack) -> None:
         """Build the parts, which `stack` closes; raises ConfigError (environment), OSError (a port)."""
         settings = self._settings
-        self._health = stack.enter_context(Health(settings))
+        self._health = Health(settings)
+        stack.callback(faulthandler.cancel_dump_traceback_later)
         try:
             transport = await stack.enter_async_context(http_client.build_transport(settings.ryze.base_url))
             self._bot = build_bot(settings.telegram_token, settings.telegram.api_url)

@@ -2,11 +2,9 @@
 
 import difflib
 import re
-from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
 from telegram import ExternalReplyInfo, MaybeInaccessibleMessage, Message
 
@@ -18,7 +16,6 @@ from bot.ryze.queue import PinRequest
 from bot.settings.model import Operator, Settings
 from bot.telegram.outbox import Answer
 
-T = TypeVar("T")
 MAX_CHATS = 10  # in one message
 SHOWN = 5  # chats to choose from
 MAX_PINS, PAGE = 20, 10  # pins and attempts in a list
@@ -72,13 +69,15 @@ async def read(ask: Ask, typed: str, *, pin: bool, default: str = "") -> Wanted 
     named, typed, foreign = _split_instance(ask, typed)
     if foreign:
         return ask.not_yours(foreign)
-    instance, region = named or default or ask.operator.instance, ask.texts.region
+    instance, region = named or default or ask.operator.instances[0], ask.texts.region
     if readings := read_command(typed, region) if typed else read_reply(ask.message, region):
         return _wanted(ask, instance, readings, pin=pin)
     if not ask.private:
         return Answer(f"{questions.which_chat((), instance, ask.texts, pin=pin).text}\n{ask.in_private}")
-    entries = await or_nothing(ask.store.history(instance, None, 200, 0) if pin else ask.store.pinned(instance))
-    likely = list(dict.fromkeys(Chat(entry.chat) for entry in entries))[:SHOWN]
+    likely: list[Chat] = []
+    with suppress(StoreAway):
+        entries = await (ask.store.history(instance, None, 200, 0) if pin else ask.store.pinned(instance))
+        likely = list(dict.fromkeys(Chat(entry.chat) for entry in entries))[:SHOWN]
     return questions.which_chat(likely, instance, ask.texts, pin=pin)
 
 
@@ -111,25 +110,25 @@ def offer(ask: Ask) -> Answer | None:
         return questions.offer(chats, name, ask.operator.instances, ask.texts)
     if reading.problem is Problem.WORDS and not contact:
         return None
-    return questions.problem(reading, ask.operator.instance, ask.texts, pin=True)
+    return questions.problem(reading, ask.operator.instances[0], ask.texts, pin=True)
 
 
 async def show(ask: Ask, typed: str, *, offset: int | None = None) -> Answer:
     """List what is pinned or, with an `offset`, a page of what was done from there on; in private only."""
     named = [name for name in ask.operator.instances if name.casefold() == typed.casefold()]
-    instance = ask.settings.instances[named[0] if named else ask.operator.instance]
+    instance = ask.settings.instances[named[0] if named else ask.operator.instances[0]]
     if not ask.private:
         return Answer(ask.in_private)
     if typed and not named:
         return ask.not_yours(typed)
-    try:
-        if offset is None:
-            pinned = await ask.store.pinned(instance.name)
+    pinned = await ask.store.pinned(instance.name)
+    with suppress(StoreAway):
+        if offset is not None:
+            entries = await ask.store.history(instance.name, None, PAGE + 1, offset)
+            return questions.history(entries[:PAGE], instance.name, offset, ask.texts, more=len(entries) > PAGE)
+        if not ask.store.away:
             return questions.pins(pinned[:MAX_PINS], instance.name, instance.pins, ask.texts)
-        entries = await ask.store.history(instance.name, None, PAGE + 1, offset)
-    except StoreAway:
-        return Answer(ask.texts.say("store_away"))
-    return questions.history(entries[:PAGE], instance.name, offset, ask.texts, more=len(entries) > PAGE)
+    return Answer(ask.texts.say("store_away"))
 
 
 def _split_instance(ask: Ask, typed: str) -> tuple[str, str, str]:
@@ -152,14 +151,7 @@ def _split_instance(ask: Ask, typed: str) -> tuple[str, str, str]:
 
 async def is_pinned(ask: Ask, instance: str, chat: Chat) -> bool:
     """Whether a chat is pinned as far as the bot knows."""
-    return any(chat.number in (entry.chat, entry.jid) for entry in await or_nothing(ask.store.pinned(instance)))
-
-
-async def or_nothing(answer: Awaitable[list[T]]) -> list[T]:
-    """Wait for the store's answer; nothing if it is away."""
-    with suppress(StoreAway):
-        return await answer
-    return []
+    return any(chat.number in (entry.chat, entry.jid) for entry in await ask.store.pinned(instance))
 
 
 def parse_command(text: str | None, username: str = "") -> tuple[str | None, str]:

@@ -39,7 +39,7 @@ def hint(ask: Ask, command: str | None, typed: str) -> Answer:
     if not meant:
         return Answer(texts.say("hint_unknown"))
     chat = read_command(typed, texts.region)[0].chat if meant in VERBS else None
-    buttons = questions.choices([chat], ask.operator.instance, texts, pin=VERBS[meant]) if chat else ()
+    buttons = questions.choices([chat], ask.operator.instances[0], texts, pin=VERBS[meant]) if chat else ()
     return Answer(texts.say("hint_meant", command=meant), buttons)
 
 

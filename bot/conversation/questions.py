@@ -7,7 +7,7 @@ from bot.conversation.callback_data import PIN_OR_UNPIN, Action, Page, Press, pa
 from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Entry
 from bot.ryze.chats import Chat, Problem, Reading
-from bot.telegram.outbox import Answer, Button
+from bot.telegram.outbox import Answer, Button, Buttons
 
 
 def which_chat(chats: Sequence[Chat], instance: str, texts: Texts, *, pin: bool) -> Answer:
@@ -18,9 +18,7 @@ def which_chat(chats: Sequence[Chat], instance: str, texts: Texts, *, pin: bool)
     return Answer(f"{text}\n{last}", choices(chats, instance, texts, pin=pin))
 
 
-def choices(
-    chats: Iterable[Chat], instance: str, texts: Texts, *, pin: bool, replacing: Chat | None = None
-) -> tuple[Button, ...]:
+def choices(chats: Iterable[Chat], instance: str, texts: Texts, *, pin: bool, replacing: Chat | None = None) -> Buttons:
     """Make a button for each chat, which pins or unpins it, or pins the one that is `replacing` it instead."""
     key = "button_pin_chat" if pin else "button_replace" if replacing else "button_unpin_chat"
     buttons: list[Button] = []

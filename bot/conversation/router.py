@@ -16,7 +16,7 @@ from bot.conversation import answers, commands, hints
 from bot.conversation.access import Denial, Throttle, identify
 from bot.conversation.admins import Admins
 from bot.conversation.buttons import read_press, rest_of
-from bot.conversation.commands import VERBS, Ask, Wanted, is_pinned, or_nothing, parse_command
+from bot.conversation.commands import VERBS, Ask, Wanted, is_pinned, parse_command
 from bot.memory.store import Store
 from bot.ryze.queue import LATE, PinQueue
 from bot.settings.model import Operator, Settings
@@ -112,10 +112,10 @@ class Router:
             return
         began, request, bot = asyncio.get_running_loop().time(), wanted.request, ask.message.get_bot()
         was_pinned = bool(wanted.other) and await is_pinned(ask, request.instance.name, request.chats[0])
-        async with typing_action(bot, ask.message):
+        async with typing_action(ask.message):
             attempts = await self._queue.run(request)
         context = answers.Context(
-            pinned=await or_nothing(self._store.pinned(request.instance.name)),
+            pinned=await self._store.pinned(request.instance.name),
             was_pinned=was_pinned,
             other=wanted.other,
             unread=wanted.unread,

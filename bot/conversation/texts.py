@@ -108,7 +108,7 @@ class Languages:
 @cache
 def _sentences(language: str) -> dict[str, str]:
     """Load a language's sentences by their keys; `why.late` is the sentence `why` of the outcome `late`."""
-    source = files("bot.conversation.locales").joinpath(f"{language}.yaml").read_text(encoding="utf-8")
+    source = files("bot.conversation").joinpath("locales", f"{language}.yaml").read_text(encoding="utf-8")
     # In C where PyYAML was built with it: a tenth of a second of the start.
     loader: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     sentences: dict[str, Any] = yaml.load(source, loader)  # noqa: S506 - both are safe

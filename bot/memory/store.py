@@ -59,7 +59,7 @@ class Store:
         self._connection: Any = None  # for the thread alone
         self._waiting: list[Entry] = []
         self._pins: dict[str, tuple[float, list[Entry]]] = {}  # by instance: until when they hold, and which
-        self._away = False
+        self.away = False  # whether the latest try to use the database failed
         exists = self._url or os.path.exists(target)  # noqa: PTH110 - False where Path.exists raises
         self._upkeep = asyncio.create_task(self._keep_up() if keep or exists else asyncio.sleep(0))
 
@@ -71,9 +71,11 @@ class Store:
             self._pins[entry.instance] = until, _in_force([entry, *pins])
 
     async def pinned(self, instance: str) -> list[Entry]:
-        """Return the pins that are still in force as far as attempts tell, newest first."""
+        """Return the pins that are in force as far as attempts tell, newest first; while `away`, as it was known."""
         until, pins = self._pins.get(instance, (0.0, []))
-        if time.monotonic() >= until:
+        with suppress(StoreAway):
+            if time.monotonic() < until:
+                return pins
             rows = await self._ask("confirmed", instance=instance, since=time.time() - self._keep)
             waiting = [entry for entry in reversed(self._waiting) if entry.instance == instance]
             pins = _in_force([*waiting, *map(Entry._make, rows)])
@@ -125,23 +127,23 @@ class Store:
             # The first line of an error is without the values that were to be written; a TimeoutError has none.
             name = "" if self._url else f"{self._path}: "
             reason = name + (str(error).partition("\n")[0] or "it does not answer")
-            if not self._away:
+            if not self.away:
                 log.warning("the store is away (%s); commands go on, what they do is written once it is back", reason)
-            self._away = True
+            self.away = True
             raise StoreAway(reason) from None  # the error itself might quote the URL with its password
-        if self._away:
-            self._away = False
+        if self.away:
+            self.away = False  # whether the latest try to use the database failed
             log.warning("the store is back")
         return rows
 
     async def _keep_up(self) -> None:
         due = 0.0
         while True:
-            if self._waiting or self._away or time.monotonic() >= due:
+            if self._waiting or self.away or time.monotonic() >= due:
                 due = time.monotonic() + 3600
                 with suppress(StoreAway):
                     await self._run("expire", before=time.time() - self._keep if self._keep else float("inf"))
-            await asyncio.sleep(self._refresh if self._away else 0.2)  # what is recorded meanwhile is written together
+            await asyncio.sleep(self._refresh if self.away else 0.2)  # what is recorded meanwhile is written together
 
     def _transact(self, entries: list[Entry], query: str, values: dict[str, object]) -> list[Any]:
         """In the thread: write the entries and run the query in one transaction; an error closes the connection."""

@@ -2,13 +2,13 @@
 
 import faulthandler
 import time
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 
 from bot.settings.model import Settings
 
 
-class Health(AbstractContextManager["Health"]):
+class Health:
     """Ends the process, showing where it hung, if no try to hear from Telegram ends in `silence` s."""
 
     def __init__(self, settings: Settings, silence: float = 90.0) -> None:
@@ -16,9 +16,6 @@ class Health(AbstractContextManager["Health"]):
         self._silence = silence
         self._stopping = False
         self.report(answered=False)
-
-    def __exit__(self, *error: object) -> None:
-        faulthandler.cancel_dump_traceback_later()
 
     def report(self, *, answered: bool, pause: float = 0.0) -> None:
         """Tell that a try to hear from Telegram has ended; the next one begins after `pause` seconds."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 
 from bot.ryze.chats import Chat
@@ -57,11 +58,9 @@ class PinQueue:
     observers: Sequence[Callable[[Attempt], None]]  # get each attempt before the turn ends
     overloaded: Callable[[], bool]  # so that an instance with `FULL` requests takes no more
     patience: float | None  # seconds for turn and rate limit; None: no end, and `MAX_WAIT`
-
-    def __post_init__(self) -> None:
-        self.waiting: dict[asyncio.Task[None] | None, str] = {}
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # first come, first served
-        self.rate_limits: defaultdict[str, RateLimit] = defaultdict(RateLimit)
+    waiting: dict[asyncio.Task[None] | None, str] = field(default_factory=dict)
+    rate_limits: defaultdict[str, RateLimit] = field(default_factory=partial(defaultdict, RateLimit))
+    _turns: defaultdict[str, asyncio.Lock] = field(default_factory=partial(defaultdict, asyncio.Lock))  # FIFO
 
     def waiting_in(self, instance_name: str) -> int:
         """How many of the instance's requests are unfinished, the running one included."""

@@ -82,13 +82,9 @@ class Operator(_Model):
 
     telegram_id: _TelegramId
     name: _Line = Field(default_factory=lambda data: str(data.get("telegram_id")))
+    # The first is that of a command without a name.
     instances: _Instances = Field(validation_alias=pydantic.AliasChoices("instance", "instances"))
     language: _Language | None = None
-
-    @property
-    def instance(self) -> str:
-        """The instance that a command without a name is for."""
-        return self.instances[0]
 
 
 class Webhook(_Model, extra="ignore"):

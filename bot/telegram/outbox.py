@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
 from telegram import Bot, MaybeInaccessibleMessage, Message
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 REFUSALS = (BadRequest, Forbidden, ChatMigrated)  # for good: the same call would be refused again
 Json = dict[str, Any]
+Buttons: TypeAlias = "tuple[Button, ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Answer:
     """An answer in Telegram's HTML, a button a row; a `silent` one makes no sound in a group."""
 
     text: str
-    buttons: tuple[Button, ...] = ()
+    buttons: Buttons = ()
     silent: bool = False
 
 
@@ -113,7 +114,7 @@ async def call_raw(bot: Bot, method: str, parameters: Json, read_timeout: float 
 
 @asynccontextmanager
 async def typing_action(
-    bot: Bot, message: MaybeInaccessibleMessage, *, after: float = 0.5, every: float = 4.5
+    message: MaybeInaccessibleMessage, after: float = 0.5, every: float = 4.5
 ) -> AsyncIterator[None]:
     """Show “typing…” (for five seconds) `after` so many seconds, then `every` so many until left."""
 
@@ -121,7 +122,7 @@ async def typing_action(
         await asyncio.sleep(after)
         while True:
             with suppress(Exception):  # only the answer matters
-                await bot.send_chat_action(message.chat.id, ChatAction.TYPING, topic_of(message))
+                await message.get_bot().send_chat_action(message.chat.id, ChatAction.TYPING, topic_of(message))
             await asyncio.sleep(every)
 
     task = asyncio.create_task(show())

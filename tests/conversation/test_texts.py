@@ -32,7 +32,7 @@ HOSTILE = "<b>&</i> {x} \u202e\n\ud800 &lt; 👍"
 
 def sentences(language: str) -> dict[str, str]:
     """All of a language; an outcome's are named as `Texts` names them: why.late."""
-    source = files("bot.conversation.locales").joinpath(f"{language}.yaml").read_text("utf-8")
+    source = files("bot.conversation").joinpath("locales", f"{language}.yaml").read_text("utf-8")
     found: dict[str, Any] = yaml.safe_load(source)
     outcomes = found.pop("outcomes").items()
     return found | {f"{kind}.{name}": text for name, kinds in outcomes for kind, text in kinds.items()}

@@ -1,6 +1,7 @@
 """The watchdog ends a deaf process, whatever it is stuck in; `health` tells a healthy bot from one that is not."""
 
 import asyncio
+import faulthandler
 import os
 import subprocess
 import sys
@@ -37,10 +38,12 @@ def settings(folder: Path, **environ: str) -> Settings:
 )
 def test_silence_ends_the_process_and_shows_where_it_hung(limit: float, body: str, status: int, tmp_path: Path) -> None:
     source = f"""
-import time
+import faulthandler, time
 from tests.operations.test_health import *
 def stuck(): time.sleep(60)
-with Health(settings(Path({str(tmp_path)!r})), {limit}) as health: {body}
+health = Health(settings(Path({str(tmp_path)!r})), {limit})
+{body}
+faulthandler.cancel_dump_traceback_later()
 time.sleep(0.6)
 """
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
@@ -50,19 +53,20 @@ time.sleep(0.6)
 
 def test_while_polling_the_age_of_the_heartbeat_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = settings(tmp_path / "folder")
-    with Health(config) as bot:
-        bot.report(answered=True)  # which cannot be noted: there is no folder
+    bot = Health(config)
+    bot.report(answered=True)  # which cannot be noted: there is no folder
+    assert health(config) == 1
+    assert "No such file" in capsys.readouterr().out
+    (tmp_path / "folder").mkdir()
+    for age in (-600, 600):
+        bot.report(answered=True)
+        assert health(config) == 0
+        assert capsys.readouterr().out == "healthy\n"
+        then = time.time() - age
+        os.utime(config.state.with_suffix(".heartbeat"), (then, then))
         assert health(config) == 1
-        assert "No such file" in capsys.readouterr().out
-        (tmp_path / "folder").mkdir()
-        for age in (-600, 600):
-            bot.report(answered=True)
-            assert health(config) == 0
-            assert capsys.readouterr().out == "healthy\n"
-            then = time.time() - age
-            os.utime(config.state.with_suffix(".heartbeat"), (then, then))
-            assert health(config) == 1
-            assert "s ago" in capsys.readouterr().out
+        assert "s ago" in capsys.readouterr().out
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.mark.parametrize("environ", [{"METRICS_PORT": "%d"}, {"WEBHOOK_URL": "https://a.example/hook", "PORT": "%d"}])

@@ -213,11 +213,11 @@ async def test_the_reason_of_a_failure_is_named(bot: Bot, telegram: TelegramServ
 
 async def test_typing_is_shown_again_and_again_until_the_block_ends(desk: Desk) -> None:
     message = desk.asked(TEAM, **TOPIC)
-    async with typing_action(desk.bot, message, after=0.1):  # a quick command shows nothing
+    async with typing_action(message, after=0.1):  # a quick command shows nothing
         pass
     await asyncio.sleep(0.2)
     assert desk.calls("sendChatAction") == []
-    async with typing_action(desk.bot, message, after=0.05, every=0.05):
+    async with typing_action(message, after=0.05, every=0.05):
         await desk.wait_for(lambda: len(desk.calls("sendChatAction")) >= 5, what="five calls")
     shown = desk.calls("sendChatAction")
     assert shown[0] == {"chat_id": TEAM["id"], "action": "typing", "message_thread_id": 77}
@@ -229,6 +229,6 @@ async def test_typing_is_shown_again_and_again_until_the_block_ends(desk: Desk) 
 async def test_errors_of_typing_do_not_matter(desk: Desk, fault: Json) -> None:
     desk.fault("sendChatAction", times=2, **fault)
     hanging = desk.fault("sendChatAction", hang=True)
-    async with asyncio.timeout(10), typing_action(desk.bot, desk.asked(), after=0.01, every=0.01):
+    async with asyncio.timeout(10), typing_action(desk.asked(), after=0.01, every=0.01):
         await desk.wait_for(lambda: hanging.hits, what="the third call")
     assert len(desk.calls("sendChatAction")) == 3

@@ -1,1 +1,0 @@
-"""Every sentence a person reads, one file a language."""
