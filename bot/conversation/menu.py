@@ -6,22 +6,19 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TypeAlias
 
-from telegram import Bot, BotCommandScopeChat, BotCommandScopeDefault
+from telegram import Bot
 
 from bot.conversation.texts import Texts
 from bot.memory.store import Store, StoreAway
 from bot.settings.model import LANGUAGES, Settings
-from bot.telegram.outbox import Outbox
+from bot.telegram.outbox import Json, Outbox, call_raw
 
 log = logging.getLogger(__name__)
 
 FOR_OPERATORS = ("pin", "unpin", "pins", "history", "help")
 FOR_EVERYBODY = ("start", "id")
 PAUSE = 0.1  # seconds between two calls: ten a second
-
-Shown: TypeAlias = str | list[tuple[str, str]]  # a description, or a menu: commands and what they do; empty: none
 
 
 async def publish(bot: Bot, outbox: Outbox, settings: Settings, store: Store) -> None:
@@ -32,14 +29,19 @@ async def publish(bot: Bot, outbox: Outbox, settings: Settings, store: Store) ->
     known: dict[str, str] = {}
     with suppress(StoreAway):
         known = await store.notes("menu:")
-    wanted: dict[str, Shown] = dict(_wanted(settings))
+    wanted = {f"menu:{whose}:{code}": parameters for whose, code, parameters in _wanted(settings)}
     for key in {**known, **wanted}:
-        shown = wanted.get(key, "")
+        _, whose, code = key.split(":")
+        described, shown = whose == "description", wanted.get(key, {})
+        method = "setMyShortDescription" if described else "setMyCommands" if shown else "deleteMyCommands"
         digest = hashlib.sha256(f"{bot.id} {shown}".encode()).hexdigest()[:16]
         if known.get(key) == digest:
             continue
+        personal = whose.isdigit() and whose != "0"
+        scope = {"type": "chat", "chat_id": int(whose)} if personal else {"type": "default"}
+        parameters: Json = {**shown, "language_code": code, "scope": None if described else scope}
         try:
-            await outbox.with_retries(partial(_set, bot, key, shown), patience=60)
+            await outbox.with_retries(partial(call_raw, bot, method, parameters), patience=60)
         except Exception as error:  # noqa: BLE001 - a broken answer makes the library raise anything
             log.info("Telegram did not take %s: %s", key, error)
         else:
@@ -48,8 +50,8 @@ async def publish(bot: Bot, outbox: Outbox, settings: Settings, store: Store) ->
         await asyncio.sleep(PAUSE)
 
 
-def _wanted(settings: Settings) -> Iterator[tuple[str, Shown]]:
-    """Give what is to be shown, by `menu:WHOSE:LANGUAGE`; 0 is everybody."""
+def _wanted(settings: Settings) -> Iterator[tuple[str, str, Json]]:
+    """Give what is to be shown to whom (an operator's id, or 0 for everybody) in which language, as call parameters."""
     # Telegram shows a language's own texts to who has it, and those without a language to everybody else.
     codes = {"": settings.language or LANGUAGES[0]}
     if not settings.language:
@@ -59,17 +61,8 @@ def _wanted(settings: Settings) -> Iterator[tuple[str, Shown]]:
         for code, language in {"": own}.items() if own else codes.items():
             texts = Texts(language, settings.timezone, settings.region)
             names = FOR_OPERATORS if whose in operators else FOR_EVERYBODY
-            menu = [(name, texts.plain(f"menu_{name}", example=texts.example)) for name in names]
-            yield f"menu:{whose}:{code}", texts.plain("short_description") if whose == "description" else menu
-
-
-async def _set(bot: Bot, key: str, shown: Shown) -> None:
-    _, whose, code = key.split(":")
-    if whose == "description":
-        await bot.set_my_short_description(str(shown), code)
-        return
-    scope = BotCommandScopeDefault() if whose == "0" else BotCommandScopeChat(whose)
-    if isinstance(shown, list):
-        await bot.set_my_commands(shown, scope, code)
-    else:
-        await bot.delete_my_commands(scope, code)
+            menu = [
+                {"command": name, "description": texts.plain(f"menu_{name}", example=texts.example)} for name in names
+            ]
+            description = {"short_description": texts.plain("short_description")}
+            yield whose, code, description if whose == "description" else {"commands": menu}
