@@ -9,7 +9,7 @@ from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Entry
 from bot.ryze.chats import Chat
 from bot.ryze.queue import Attempt
-from bot.telegram.outbox import Answer, Button
+from bot.telegram.outbox import Answer, Button, Buttons
 
 MAX_QUOTED = 300  # characters of Ryze's own words
 MAX_CHOICES = 10  # buttons, one a chat
@@ -92,7 +92,7 @@ def _other_jid(attempt: Attempt, texts: Texts) -> list[Html]:
     return [texts.say("other_chat", jid=shorten(attempt.reply.jid or "", 60))] if differs else []
 
 
-def _meant(attempt: Attempt, texts: Texts, context: Context) -> tuple[Button, ...]:
+def _meant(attempt: Attempt, texts: Texts, context: Context) -> Buttons:
     """Offer the other reading of the number, which undoes what was done with the first one."""
     chat, other, instance = attempt.chat, context.other, attempt.request.instance.name
     if other is None:

@@ -7,7 +7,7 @@ from telegram import MaybeInaccessibleMessage, Message
 
 from bot.conversation.callback_data import Action, Page, Press, instance_hash, unpack
 from bot.conversation.commands import VERBS, Ask, Wanted, is_pinned, parse_command, read, show
-from bot.telegram.outbox import Answer, Button
+from bot.telegram.outbox import Answer, Button, Buttons
 
 PINS = frozenset({Action.PIN, Action.PIN_OWN, Action.SWAP, Action.MEANT})
 OWN = frozenset({Action.PIN_OWN, Action.UNPIN_OWN, Action.REST})  # for who sent the command that the button is about
@@ -55,7 +55,7 @@ def _owner(ask: Ask) -> int:
     return replied.from_user.id if replied and replied.from_user else 0
 
 
-def rest_of(message: MaybeInaccessibleMessage) -> tuple[Button, ...]:
+def rest_of(message: MaybeInaccessibleMessage) -> Buttons:
     """Find a message's button “Try the rest again”, which must outlive the pressing of another one."""
     markup = message.reply_markup if isinstance(message, Message) else None
     buttons = [button for row in (markup.inline_keyboard if markup else ()) for button in row]

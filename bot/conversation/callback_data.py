@@ -1,7 +1,4 @@
-"""What a button carries through Telegram and back, in at most 64 bytes: `action:instance:chat[:other]`.
-
-Anybody can send any callback data, so `unpack` accepts only what `pack` would write.
-"""
+"""What a button carries through Telegram and back, in at most 64 bytes: `action:instance:chat[:other]`."""
 
 import hashlib
 import re
@@ -62,7 +59,7 @@ def pack(press: Press | Page) -> str:
 
 
 def unpack(data: str, names: Mapping[str, str]) -> Press | Page | None:
-    """Read callback data, with the instances' names by their hash; None for anything that `pack` would not write."""
+    """Read what anybody may have sent, with the instances' names by hash; None for what `pack` would not write."""
     if page := _PAGE.fullmatch(data):
         return Page(names.get(page[1], ""), int(page[2]))
     # Before version 1.0, a late command's button ended in its owner's id.

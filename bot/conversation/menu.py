@@ -22,10 +22,7 @@ PAUSE = 0.1  # seconds between two calls: ten a second
 
 
 async def publish(bot: Bot, outbox: Outbox, settings: Settings, store: Store) -> None:
-    """Set the menus and descriptions that changed since they were last set; who is no operator any more loses theirs.
-
-    A refusal, as of an operator who never pressed Start, is one line in the log, and is tried again at the next start.
-    """
+    """Set the menus and descriptions that changed since they were last set; a former operator loses the menu."""
     known: dict[str, str] = {}
     with suppress(StoreAway):
         known = await store.notes("menu:")
@@ -43,6 +40,7 @@ async def publish(bot: Bot, outbox: Outbox, settings: Settings, store: Store) ->
         try:
             await outbox.with_retries(partial(call_raw, bot, method, parameters), patience=60)
         except Exception as error:  # noqa: BLE001 - a broken answer makes the library raise anything
+            # As of an operator who never pressed Start; it is tried again at the next start.
             log.info("Telegram did not take %s: %s", key, error)
         else:
             with suppress(StoreAway):

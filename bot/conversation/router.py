@@ -39,10 +39,7 @@ class Router:
         self._clock_is_wrong = False
 
     async def handle(self, update: Update, fresh: bool) -> None:  # noqa: FBT001 - as `bot.telegram.updates` calls it
-        """Answer one update, exactly once if it wants an answer; what goes wrong inside becomes an apology.
-
-        `fresh` says that Telegram has just received the update, so that it can't be late.
-        """
+        """Answer one update, if it wants an answer; a `fresh` one can't be late, as Telegram has just received it."""
         try:
             if update.callback_query:
                 await self._press(update.callback_query, update)

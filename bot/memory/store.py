@@ -40,11 +40,10 @@ class StoreAway(Exception):
 
 
 class Store:
-    """What the bot remembers, in an SQLite file (a Path) or a PostgreSQL database (its URL); opened inside the loop.
+    """What the bot remembers for `keep`, in an SQLite file (a Path) or a PostgreSQL database (its URL).
 
-    Later is what was recorded later, whatever the clock said. What is asked may raise `StoreAway`, within `patience`
-    seconds. After `refresh` seconds a database that is away is tried again, and what other processes pinned is seen.
-    What is older than `keep` is deleted within an hour; with a `keep` of 0 nothing is stored.
+    What is asked may raise `StoreAway`, within `patience` seconds. After `refresh` seconds a database that is away is
+    tried again, and what other processes pinned is seen. Later is what was recorded later, whatever the clock said.
     """
 
     def __init__(self, target: str | Path, keep: timedelta, patience: float = 2.0, refresh: float = 2.0) -> None:

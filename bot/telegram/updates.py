@@ -1,7 +1,4 @@
-"""Updates: each is handled once and then confirmed, whatever Telegram answers.
-
-Telegram is the durable queue: it keeps an update until then, and sends again what a process leaves.
-"""
+"""Updates: Telegram keeps each until it is confirmed, which happens only once it was handled."""
 
 import asyncio
 import logging
