@@ -23,7 +23,7 @@ def build_transport(url: str) -> AiohttpTransport:
 
 
 def open_session(url: str) -> ClientSession:
-    """Open a session in the event loop; OSError or ValueError: the environment's certificates or proxy can't be used."""
+    """Open a session in the event loop; raises OSError or ValueError for the environment's certificates or proxy."""
     address = urlsplit(url)
     proxies = {} if proxy_bypass(address.hostname or "") else getproxies()
     proxy = proxies.get(address.scheme, proxies.get("all"))
