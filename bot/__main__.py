@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -66,8 +67,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def days(text: str) -> float:
-    """Return the seconds of such as `7d`; argparse tells its name where it raises ValueError."""
-    return float(text.removesuffix("d")) * 86400
+    """Return the seconds of such as `7d`."""
+    if not re.fullmatch("[1-9][0-9]{0,3}d", text):
+        raise argparse.ArgumentTypeError("write a number of days with a d, such as 7d")
+    return int(text[:-1]) * 86400.0
 
 
 def _init() -> int:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from urllib.parse import urlsplit
 
 from telegram.error import BadRequest
 
@@ -43,8 +44,8 @@ class App:
 
     async def run(self) -> int:
         """Run until a signal ends it, then finish what has begun; give the exit status."""
-        addresses = self._settings.telegram.api_url, self._settings.ryze.base_url
-        log.info("version %s, going to Telegram at %s and to Ryze at %s", __version__, *addresses)
+        hosts = [urlsplit(url).netloc for url in (self._settings.telegram.api_url, self._settings.ryze.base_url)]
+        log.info("version %s, going to Telegram at %s and to Ryze at %s", __version__, *hosts)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGINT, self._stop)

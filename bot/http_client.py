@@ -1,5 +1,6 @@
 """One way to make HTTP calls: aiohttp, also below httpx, takes a third of the CPU time of httpx's own transport."""
 
+import re
 from functools import cache, partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ CONNECT_TIMEOUT = 5.0  # seconds, TLS handshake included
 KEEP_ALIVE = 300.0  # seconds; httpx's own 5 s would cost nearly every command a TLS handshake
 MAX_HEADER_BYTES = 64 * 1024  # of one header; aiohttp's own 8 KB are less than some proxies' policies
 
+_PROXY = re.compile(r"(?i:https?)://([^/?#@\s]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#@:\s]+)(:[0-9]{1,5})?(/[^?#@\s]*)?")
 _tls = cache(httpx.create_ssl_context)  # reading the certificates takes longer than a whole command
 
 
@@ -26,12 +28,15 @@ def open_session(url: str) -> ClientSession:
     """Open a session in the event loop; raises OSError or ValueError for the environment's certificates or proxy."""
     address = urlsplit(url)
     proxies = {} if proxy_bypass(address.hostname or "") else getproxies()
-    proxy = proxies.get(address.scheme, proxies.get("all"))
-    if proxy and not proxy.startswith("http"):
-        raise ValueError("only proxies whose address begins with http are supported")
+    proxy = proxies.get(address.scheme, proxies.get("all", ""))
+    proxy = f"http://{proxy}" if proxy and "://" not in proxy else proxy
+    if proxy and not _PROXY.fullmatch(proxy):  # it may hold a password, which other messages would quote
+        raise ValueError("the proxy is not http://host:port, or has a character that must be percent-encoded")
     connector = _Connector(ssl=_tls(), limit=0, keepalive_timeout=KEEP_ALIVE)
     no_cookies = DummyCookieJar()
-    return ClientSession(connector=connector, cookie_jar=no_cookies, max_field_size=MAX_HEADER_BYTES, proxy=proxy)
+    return ClientSession(
+        connector=connector, cookie_jar=no_cookies, max_field_size=MAX_HEADER_BYTES, proxy=proxy or None
+    )
 
 
 class _Connector(TCPConnector):

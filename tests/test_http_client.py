@@ -7,7 +7,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from bot.http_client import build_transport
+from bot.http_client import build_transport, open_session
 from bot.ryze.client import RyzeClient
 from bot.ryze.rate_limit import RateLimit
 from bot.settings.model import Instance
@@ -73,10 +73,20 @@ async def test_a_proxy_that_the_environment_names_for_an_address_is_used(
     ]
 
 
+@pytest.mark.parametrize(
+    "proxy", ["http://u:pass#word@127.0.0.1:1", "http://u:pass/word@h:1", "socks5://u:p@h:1", "a:b:c"]
+)
+async def test_a_proxy_that_is_none_is_told_without_its_password(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(ValueError, match="the proxy is not http://host:port") as refused:
+        open_session("https://ryze.example")
+    assert "word" not in str(refused.value)
+
+
 async def test_a_tunnel_that_a_proxy_refuses_means_that_nothing_was_sent(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", server.url)
+    monkeypatch.setenv("HTTPS_PROXY", server.url.removeprefix("http://"))
     server.answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
     async with build_transport("https://ryze.example") as transport:
         client = RyzeClient(transport, "https://ryze.example", timeout=30)

@@ -61,7 +61,7 @@ def test_config_errors_are_all_told_on_stderr_with_status_78(
         ([], 2, "usage: ryze-pin-bot "),
         (["walk"], 2, "usage: ryze-pin-bot "),
         (["run", "--fast"], 2, "usage: ryze-pin-bot "),
-        (["history", "--since", "week"], 2, "invalid days value: 'week'"),
+        (["history", "--since", "week"], 2, "write a number of days with a d, such as 7d"),
         (["--version"], 0, f"{__version__}\n"),
     ],
 )

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 from telegram import User
 from telegram.error import TelegramError
@@ -16,12 +16,13 @@ from bot.conversation.texts import Html, Languages, Texts
 from bot.ryze.outcomes import Outcome
 from bot.ryze.queue import Attempt
 from bot.settings.model import Settings
-from bot.telegram.outbox import Answer, Button, Outbox, reason
+from bot.telegram.outbox import Answer, Button, Outbox
 
 log = logging.getLogger(__name__)
 
 WAIT = 3.0  # seconds that an operator's answer waits for the admins to be told
 REQUESTS, REQUESTS_AT_FIRST = 5, 200  # a day that are told one by one; the second while nobody is let in
+Telling: TypeAlias = "asyncio.Future[list[bool]]"  # which admins have it
 MAX_DIGEST = 30  # names in a digest; the rest is a number
 
 
@@ -31,8 +32,8 @@ class Admins:
     def __init__(self, settings: Settings, outbox: Outbox, digest_after: float = 600.0) -> None:
         self._settings, self._outbox, self._digest_after = settings, outbox, digest_after
         self.languages = Languages(settings)
-        self._incidents: dict[str, Outcome] = {}  # by instance: what the admins were told of
-        self._telling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._incidents: dict[str, tuple[Outcome, Telling]] = {}  # by instance: what is wrong
+        self._tellings: set[Telling] = set()
         self._requests = Throttle(1, REQUESTS if settings.operators else REQUESTS_AT_FIRST, 24 * 3600.0)
         self._strangers: dict[int, str] = {}  # who asked for access: the name for the next digest, "" once told
         self._digesting: asyncio.Task[None] | None = None
@@ -41,14 +42,19 @@ class Admins:
         """Tell the admins what is new about an instance, and say whether they know what the last attempt met."""
         known = False
         for attempt in attempts:
-            outcome, instance = attempt.reply.outcome, attempt.request.instance.name
-            async with self._telling[instance]:  # two commands at once are one incident
-                known = self._incidents.get(instance) is outcome
-                if outcome.ok and instance in self._incidents:
-                    del self._incidents[instance]
-                    await self.tell(partial(Texts.say, key="admin_works_again", instance=instance))
-                elif outcome.admin and not known and await self.tell(partial(_trouble, attempt)):
-                    self._incidents[instance], known = outcome, True
+            outcome, instance, known = attempt.reply.outcome, attempt.request.instance.name, False
+            wrong, telling = self._incidents.get(instance, (None, None))
+            untold = telling is None or (telling.done() and not any(telling.result()))
+            if outcome.ok and wrong:
+                del self._incidents[instance]
+                if not untold:
+                    self._begin(partial(Texts.say, key="admin_works_again", instance=instance))
+            elif outcome.admin and self._settings.admins:
+                # Two commands at once are one incident; one that no admin could be told of is told with the next.
+                if telling is None or untold or wrong is not outcome:
+                    telling = self._begin(partial(_trouble, attempt))
+                    self._incidents[instance] = outcome, telling
+                known = await _in_time(telling)
         return known
 
     async def request(self, stranger: User, entry: str) -> bool:
@@ -69,16 +75,22 @@ class Admins:
 
     async def tell(self, say: Callable[[Texts], Html], copy: str = "") -> bool:
         """Send every admin a sentence, with a button that copies a text, and say whether one has it in time."""
-        return any(await asyncio.gather(*(self._send(admin, say, copy) for admin in self._settings.admins)))
+        return await _in_time(self._begin(say, copy))
+
+    def _begin(self, say: Callable[[Texts], Html], copy: str = "") -> Telling:
+        """Begin to tell all; it is held until it is done, as the event loop alone would let it go."""
+        telling = asyncio.gather(*(self._send(admin, say, copy) for admin in self._settings.admins))
+        self._tellings.add(telling)
+        telling.add_done_callback(self._tellings.discard)
+        return telling
 
     async def _send(self, admin: int, say: Callable[[Texts], Html], copy: str) -> bool:
         texts = self.languages.of_admin(admin)
         buttons = (Button(texts.plain("button_copy"), None, copy),) if copy else ()
         try:
-            async with asyncio.timeout(WAIT):
-                await self._outbox.send(admin, Answer(say(texts), buttons))
-        except (TelegramError, TimeoutError) as error:
-            log.warning("admin %d could not be told: %s", admin, reason(error))
+            await self._outbox.send(admin, Answer(say(texts), buttons))
+        except TelegramError as error:
+            log.warning("admin %d could not be told: %s", admin, error)
             return False
         return True
 
@@ -91,6 +103,11 @@ class Admins:
             shown, more = ", ".join(names[:MAX_DIGEST]), max(0, len(names) - MAX_DIGEST)
             if await self.tell(partial(Texts.say, key="admin_digest", names=shown, more=more)):
                 self._strangers |= dict.fromkeys(people, "")
+
+
+async def _in_time(telling: Telling) -> bool:
+    done, _ = await asyncio.wait({telling}, timeout=WAIT)
+    return bool(done) and any(telling.result())
 
 
 def _trouble(attempt: Attempt, texts: Texts) -> Html:

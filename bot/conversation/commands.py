@@ -121,11 +121,11 @@ async def show(ask: Ask, typed: str, *, offset: int | None = None) -> Answer:
         return Answer(ask.in_private)
     if typed and not named:
         return ask.not_yours(typed)
-    pinned = await ask.store.pinned(instance.name)
     with suppress(StoreAway):
         if offset is not None:
             entries = await ask.store.history(instance.name, None, PAGE + 1, offset)
             return questions.history(entries[:PAGE], instance.name, offset, ask.texts, more=len(entries) > PAGE)
+        pinned = await ask.store.pinned(instance.name)
         if not ask.store.away:
             return questions.pins(pinned[:MAX_PINS], instance.name, instance.pins, ask.texts)
     return Answer(ask.texts.say("store_away"))
@@ -174,7 +174,16 @@ def read_reply(message: MaybeInaccessibleMessage, region: str | None) -> tuple[R
         return (read_message(message.quote.text, region),)
     if source is None or (replied and replied.forum_topic_created):
         return ()  # a topic's first message is not replied to: every message of the topic has it
-    return (read_message(text_of(source), region),)
+    text = text_of(source)
+    if isinstance(source, Message) and is_own(source):  # the examples in it are nobody's chats
+        for example in source.parse_entities(["code"]).values():
+            text = text.replace(example, "")
+    return (read_message(text, region),)
+
+
+def is_own(message: Message) -> bool:
+    """Whether the bot itself sent a message."""
+    return message.from_user is not None and message.from_user.id == message.get_bot().id
 
 
 def text_of(message: Message | ExternalReplyInfo) -> str:

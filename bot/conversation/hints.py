@@ -1,6 +1,7 @@
 """What a person is told who did not send one of the bot's commands, or is on nobody's list; and the help."""
 
 import difflib
+import html
 import json
 import re
 from itertools import product
@@ -9,7 +10,7 @@ from telegram import Message, User
 
 from bot.conversation import questions
 from bot.conversation.admins import Admins
-from bot.conversation.commands import VERBS, Ask, offer
+from bot.conversation.commands import VERBS, Ask, is_own, offer, text_of
 from bot.conversation.texts import Html, Texts, clean, shorten
 from bot.ryze.chats import read_command
 from bot.settings.model import Settings
@@ -22,7 +23,7 @@ _MEANT = {
     **dict.fromkeys(("ajuda", "ayuda", "menu", "commands"), "help"),
 }
 THANKS = re.compile(
-    r"\W*((muit[oa]s? |muchas )?(obrigad[oa]|brigad[oa]|valeu|gracias|thank(s| you)|thx)\b.{0,20}|👍|🙏)\W*", re.I
+    r"[^\w/]*((muit[oa]s? |muchas )?(obrigad[oa]|brigad[oa]|valeu|gracias|thank(s| you)|thx)\b.{0,20}|👍|🙏)\W*", re.I
 )
 
 
@@ -47,10 +48,11 @@ def question_replied_to(ask: Ask) -> tuple[str, bool] | None:
     """Tell whether a message answers the bot's question which chat to pin: the instance it named, and the verb."""
     message = ask.message
     replied = message.reply_to_message if isinstance(message, Message) else None
-    if replied is None or replied.from_user is None or replied.from_user.id != replied.get_bot().id:
+    if not isinstance(message, Message) or replied is None or not is_own(replied) or not text_of(message).strip():
         return None
     for instance, verb in product(ask.operator.instances, ("pin", "unpin")):
-        if (replied.text_html or "").startswith(ask.texts.say(f"missing_{verb}", on=ask.texts.on(instance))):
+        question = ask.texts.say(f"missing_{verb}", on=ask.texts.on(instance))
+        if (replied.text or "").startswith(html.unescape(re.sub("<[^>]*>", "", question))):
             return instance, verb == "pin"
     return None
 
@@ -74,8 +76,6 @@ def operators(settings: Settings, texts: Texts) -> Answer:
 
 async def welcome(texts: Texts, stranger: User, command: str | None, settings: Settings, admins: Admins) -> Answer:
     """Tell somebody their id, or how to get access. They learn nothing else about the team."""
-    if command == "operators" and stranger.id in settings.admins:
-        return operators(settings, texts)
     if command == "id":
         return Answer(texts.say("id", telegram_id=stranger.id))
     line = entry(stranger, settings)

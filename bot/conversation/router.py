@@ -112,7 +112,7 @@ class Router:
         async with typing_action(ask.message):
             attempts = await self._queue.run(request)
         context = answers.Context(
-            pinned=await self._store.pinned(request.instance.name),
+            pinned=await self._store.pinned(request.instance.name) if any(each.pin for each in attempts) else [],
             was_pinned=was_pinned,
             other=wanted.other,
             unread=wanted.unread,
@@ -169,6 +169,8 @@ class Router:
         elif operator and denial in ("forwarded", "via_bot"):
             # A forwarded contact or number does nothing by itself: only a tap on what is offered for it acts.
             answer = hints.hint(self._ask(operator, message, update), command, "")
+        elif command == "operators" and sender.id in settings.admins:
+            answer = hints.operators(settings, texts)
         elif denial == "stranger" and self._strangers.allow((sender.id, command == "id")):
             answer = await hints.welcome(texts, sender, command, settings, self._admins)
         elif denial == "stranger" and command != "id":

@@ -6,6 +6,7 @@ import os
 import re
 import sqlite3
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -57,7 +58,8 @@ class Store:
         self._turn = asyncio.Lock()  # of who may visit the thread
         self._connection: Any = None  # for the thread alone
         self._waiting: list[Entry] = []
-        self._pins: dict[str, tuple[float, list[Entry]]] = {}  # by instance: until when they hold, and which
+        # By instance: until when they hold, and which.
+        self._pins: defaultdict[str, tuple[float, list[Entry]]] = defaultdict(lambda: (0.0, []))
         self.away = False  # whether the latest try to use the database failed
         exists = self._url or os.path.exists(target)  # noqa: PTH110 - False where Path.exists raises
         self._upkeep = asyncio.create_task(self._keep_up() if keep or exists else asyncio.sleep(0))
@@ -66,20 +68,18 @@ class Store:
         """Keep an attempt. Never waits, never raises; while the store is away the last 1000 are kept in memory."""
         if self._keep:
             self._waiting.append(entry)
-            until, pins = self._pins.get(entry.instance, (0.0, []))
+            until, pins = self._pins[entry.instance]
             self._pins[entry.instance] = until, _in_force([entry, *pins])
 
     async def pinned(self, instance: str) -> list[Entry]:
         """Return the pins that are in force as far as attempts tell, newest first; while `away`, as it was known."""
-        until, pins = self._pins.get(instance, (0.0, []))
-        with suppress(StoreAway):
-            if time.monotonic() < until:
-                return pins
-            rows = await self._ask("confirmed", instance=instance, since=time.time() - self._keep)
-            waiting = [entry for entry in reversed(self._waiting) if entry.instance == instance]
-            pins = _in_force([*waiting, *map(Entry._make, rows)])
-            self._pins[instance] = time.monotonic() + self._refresh, pins
-        return pins
+        if time.monotonic() >= self._pins[instance][0]:
+            with suppress(StoreAway):
+                rows = await self._ask("confirmed", instance=instance, since=time.time() - self._keep)
+                waiting = [entry for entry in reversed(self._waiting) if entry.instance == instance]
+                pins = _in_force([*waiting, *map(Entry._make, rows)])
+                self._pins[instance] = time.monotonic() + self._refresh, pins
+        return self._pins[instance][1]
 
     async def history(self, instance: str | None, since: float | None, limit: int, offset: int) -> list[Entry]:
         """Return attempts, newest first: of one instance or of all, from the time `since` on or from ever."""

@@ -42,7 +42,7 @@ def warnings(settings: Settings) -> Iterator[str]:
     for person in sorted({*settings.admins, *settings.operators}):
         if person >= 10**10:  # more digits than today's ids have
             yield f"{person}: the id looks like a phone number: write what the bot answers to /id"
-    folder, file = settings.state.parent, settings.state
-    writable = os.access(folder, os.W_OK) and (os.access(file, os.W_OK) or not file.exists())  # SQLite writes both
+    folder, file = settings.state.parent, settings.state  # SQLite writes in both
+    writable = os.access(folder, os.W_OK) and (not file.exists() or (file.is_file() and os.access(file, os.W_OK)))
     if settings.keep and not settings.database_url and not writable:
         yield f"state: {file} can't be written: make its folder, or write another"

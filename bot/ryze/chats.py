@@ -96,12 +96,13 @@ def read_command(text: str, region: str | None) -> tuple[Reading, ...]:
     """Read what was typed after a command: one reading a line or a part between commas."""
     tidy = _tidy(text)
     pieces = [piece for piece in re.split("[\n,;]", tidy) if re.search("[0-9]|#[a-z]+_", piece)]
-    return tuple(_read(piece, region) for piece in pieces or [tidy])
+    return tuple(_read(piece, tidy, region) for piece in pieces or [tidy])
 
 
 def read_message(text: str, region: str | None) -> Reading:
     """Read what people wrote for one another, or a contact card, as a whole."""
-    return _read(_tidy(text), region)
+    tidy = _tidy(text)
+    return _read(tidy, tidy, region)
 
 
 def _tidy(text: str) -> str:
@@ -122,9 +123,9 @@ def _plain_link(link: re.Match[str]) -> str:
     return "#" + next((problem for part, problem in _LINKS.items() if part in link[0].lower()), "link")
 
 
-def _read(text: str, region: str | None) -> Reading:
-    """Read a text by itself: beside words, what may be something else is only offered."""
-    words = bool(re.search(r"[^\W0-9_]|[#%]", re.sub(r"[0-9-]+@\S+", "", text)))
+def _read(text: str, whole: str, region: str | None) -> Reading:
+    """Read a piece of a whole: if that has words anywhere, what may be something else is only offered."""
+    words = bool(re.search(r"[^\W0-9_]|[#%]", re.sub(r"[0-9-]+@\S+", "", whole)))
     found: list[Reading] = []
     for piece in re.split("[\n,;]", text):
         for word in re.findall(r"\S*@\S*", piece):

@@ -45,14 +45,16 @@ _SAID = {
     "token_refused": r"^((missing|invalid|expired|revoked)( instance| account)? token|unauthenticated|unauthorized)\b",
     "instance_not_found": r"\binstance( \S+)? (was |is )?(not found|unknown|does(n.t| not) exist)|\bunknown instance\b",
     "throttled": r"\brate[- ]?(over)?limit|\btoo many requests|\bthrottl",
-    "not_connected": r"\b(not|isn.t|never|no longer) (yet )?(connect(ed| to)|logged[- ]in|paired|authenticated|ready)\b"
-    r"|\bdisconnected\b|\b(nao|no) (esta )?conectad|\bdesconectad|\blogged out\b|\boffline\b|\bqr code\b"
-    r"|\bconnection (was )?(closed|lost)\b|\bno (active|saved) session\b|^no session$|contain a device\b",
+    "not_connected": r"\b(not|isn.t|never|no longer) (yet )?(connected|logged[- ]in|paired|authenticated|ready|open)\b"
+    r"|\bdisconnected\b|\b(nao|no) (esta )?conectad|\bdesconectad|\blogged out\b|\b(offline|qr code)\b"
+    r"|\bnot (online|connect to)\b|\bconnection (was )?(closed|lost|terminated)\b"
+    r"|\b(no (active|saved) session|contain a device)\b|^no session$",
     "out_of_sync": r"\berror updating app state\b.*\b(409|conflict)\b|\blt-?hash\b|\bmismatching .*\bmac\b"
     r"|app ?state ?key|\bprevious set operation|\bout[- ]of[- ]sync\b",
     # A word for pinning and one for a limit, but no part of a JID or a version, nor a number of attempts.
     "pin_limit": r"(?=.*\b((un)?pin(s|ned|ning)?|(des)?a?fix(ar|ad[oa]s?|e|em|ou)|(des)?fij(ar|ad[oa]s?|e|en))\b)"
-    r'.*(?<![\w.:="-])(limite?s?|maxim(um|[oa]s?)|more than|ate|hasta|three|tres|3)(?! attempts| sec|[\w@-]|\.\d)',
+    r'.*(?<![\w.:="-])(limite?s?|maxim(um|[oa]s?)|more than|ate|hasta|three|tres|3)(?![\w@-]|\.\d)'
+    r"(?! (attempts|tries|retries|times|s\b|sec|min))",
 }
 
 

@@ -17,7 +17,7 @@ DEFAULT_FILE = "config/bot.yaml"
 Where: TypeAlias = tuple[str | int, ...]  # the keys and the indexes that lead to a value
 
 _ENVIRONMENT = ("TELEGRAM_BOT_TOKEN", "DATABASE_URL", "LOG_LEVEL", "WEBHOOK_URL", "METRICS_PORT")
-_VARIABLE = re.compile(r"(?<!\$)\$\{(?:(\w+)\})?")  # $${ stands for ${
+_VARIABLE = re.compile(r"(?<!\$)\$\{(?:([A-Za-z_]\w*)\})?", re.ASCII)  # $${ stands for ${
 _EXAMPLE = "write it as in the example (the command init writes one)"
 _WORDS = {  # what to write, by pydantic's type of error or by key; for the rest pydantic's own words
     "missing": f"missing: {_EXAMPLE}",
@@ -30,12 +30,15 @@ _WORDS = {  # what to write, by pydantic's type of error or by key; for the rest
     "[key]": "write the exact name at Ryze, one line of 1 to 100 characters, not all of them dots",
     "name": "write one line of 1 to 100 characters, or leave the line out",
     "token": "write the token from Ryze in one piece, such as “token: ${RYZE_SALES_TOKEN}”",
+    "api_url": "write http:// or https://, a host and perhaps a path, and no more",
     "base_url": "write http:// or https://, a host and perhaps a path, and no more",
     "keep": "write days with a d, such as 30d (9999d at most), or 0 to keep nothing",
     "region": "write the two letters of ISO 3166, such as BR or GB, or leave the line out",
     "timezone": "write an IANA name, such as America/Sao_Paulo, or leave the line out",
 }
 _HINTS = {  # PyYAML's words → what to do, for the mistakes that people make
+    r"'\t'": "a tab stands here: indent with spaces",
+    "mapping values are not allowed": "a second colon, or wrongly indented: align the keys, or put the value in quotes",
     "'@'": f"a username is no id: write the numeric id ({ID_HINT})",
     "expected <block end>": "wrongly indented: align it; if the line above ends with [] or {}, remove these",
 }
@@ -88,7 +91,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8-sig")
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", "it is not UTF-8 text")
+        why = getattr(error, "strerror", "save it as UTF-8 text")
         raise ConfigError([f"{path}: {why} (init writes an example, --config names another file)"]) from error
 
 
@@ -147,8 +150,9 @@ class _Document:
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         mapping = {}
         for key, value in node.value:
-            name = str(key.value)  # of a list or a mapping something unknown
-            here = (*path, name)
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="only plain text can be a key", problem_mark=key.start_mark)
+            here = (*path, name := str(key.value))
             first, self.lines[here] = self.lines.get(here), key.start_mark.line + 1
             if first is None:
                 mapping[name] = self.value(value, here)
@@ -164,8 +168,9 @@ class _Document:
             self.refuse(path, "write the id without quotes")
         for name in _VARIABLE.findall(node.value):
             if name not in self.env:
-                shown = name if name.isupper() else "…"  # it may be the token itself
-                self.refuse(path, f"the variable {shown} is not set: set it {self.looked_in}")
+                problem = f"the variable {name} is not set: set it {self.looked_in}"
+                own = "no such variable: write ${NAME}, or the token itself without ${}; $${ stands for ${"
+                self.refuse(path, problem if name.isupper() else own)  # else it may be the token itself
         parts = [_VARIABLE.sub(lambda match: self.env.get(match[1], ""), part) for part in node.value.split("$${")]
         value = "${".join(parts).encode(errors="replace").decode()  # it may hold any bytes
         if path[::2] == ("operators", "telegram_id") and (first := self.ids.setdefault(value, path)) != path:

@@ -28,7 +28,7 @@ _DATABASE_PASSWORD = re.compile(r"//[^:/@]*:([^/@]+)@|[?&](?:ssl)?password=([^&]
 def _telegram_id(value: object) -> int:
     text = str(value)
     if not re.fullmatch("[1-9][0-9]{0,15}", text) or int(text) in RESERVED_IDS:
-        raise ValueError(f"write the person's numeric id, of up to 10 digits ({ID_HINT})")
+        raise ValueError(f"write a person's own numeric id, of up to 10 digits ({ID_HINT})")
     return int(text)
 
 

@@ -131,7 +131,7 @@ class Polling(Updates):
     _first: int | None = None  # the first update that the latest answer showed
     _first_since = 0.0
     _alone = False  # no other process is thought to handle the same updates
-    _rival_named = False
+    _rival_seen = float("-inf")
 
     async def confirm(self) -> None:
         """Tell Telegram what was handled since the latest request; called once, after `finish`."""
@@ -190,6 +190,7 @@ class Polling(Updates):
                 log.warning("the webhook is removed; pending updates are kept")
                 with suppress(Exception):  # tried again at the next conflict
                     await self._bot.delete_webhook(drop_pending_updates=False)
-        elif not self._rival_named:  # no `problem`: two pollers end each other's requests in turn
-            self._rival_named = True
-            log.warning("another process is polling with the same token: end it")
+        else:  # no `problem`: two pollers end each other's requests in turn, with answers in between
+            if time.monotonic() - self._rival_seen >= self.patience:
+                log.warning("another process is polling with the same token: end it")
+            self._rival_seen = time.monotonic()

@@ -59,6 +59,8 @@ class Webhook(Updates):
         """Have Telegram push updates here, and again if a process that polls has ended that."""
         url, secret = self.settings.url, self.settings.secret
         if not (self.ready.is_set() and (await self._bot.get_webhook_info()).url):
+            if self.ready.is_set():
+                log.warning("the webhook was removed, as a process that polls with this token does: end it")
             await self._bot.set_webhook(url, None, 100, ALLOWED_UPDATES, secret_token=secret)
             log.info("Telegram pushes updates to %s", urlsplit(url).netloc)
         self._heard()

@@ -21,6 +21,8 @@ CHATS = [f"+55 11 99999-00{number:02}" for number in range(12)]
 PERU, BRAZIL = "51987654321", "5551987654321"
 ORIGIN: Json = {"origin": {"type": "hidden_user", "date": 1, "sender_user_name": "Customer"}}
 IN_PRIVATE = "Lists of chats are shown only in a private chat with me: @ryze_pin_bot"
+STICKER: Json = {"file_id": "f", "file_unique_id": "u", "width": 9, "height": 9, "type": "regular"}
+STICKER |= dict.fromkeys(("is_animated", "is_video"), False)
 OLD = int(time.time()) - 3600
 
 
@@ -196,6 +198,13 @@ async def test_a_reply_to_the_bots_question_with_a_number_is_its_answer(stage: S
             assert calls(stage) == [made]
         answer = await stage.say("/pin", CAIO)
         assert shown_labels(answer) == [f"Pin {CHATS[1]}"]
+        question = await stage.say("/pin 5511")  # whose example is nobody's chat, nor is that of the help
+        for text, replied in (
+            (None, await stage.say("/unpin")),
+            ("/pin", await stage.say("/help")),
+            ("/pin", question),
+        ):
+            await stage.say(text, reply_to_message=replied, sticker=STICKER if text is None else None)
         await stage.say(CHATS[2], reply_to_message=answer | {"from": {"id": 5, "is_bot": True, "first_name": "B"}})
     assert not calls(stage)
 

@@ -37,7 +37,7 @@ valor {money} pago em {date}|total {money} + frete {money}|Pedido {order}|Pedido
 Protocolo {order} {time}|código {order}|Order {order} shipped {date}|Your order {order} total {money}|ID {order}
 Invoice {order}, due {date}|Rastreio {tracking}|tracking code {tracking}|guía {tracking}|cartão {card}|CEP {cep}|{link}
 veja {link}|{mail}|e-mail {mail}|correo: {mail} pedido {order}|chave pix: {mail}|boleto {boleto}|DNI {dni}|CUIT {cuit}
-RUT {rg}|factura {order} por {money} el {date}|SSN {ssn}|cuenta {account}""")
+CPF⏎{cpf}|Maria, CPF, {cpf}|Pedido⏎{order}|RUT {rg}|factura {order} por {money} el {date}|SSN {ssn}|cuenta {account}""")
 # What stands for a field; 0 is any digit
 SHAPES = dict(
     row.split("=", 1)

@@ -145,8 +145,9 @@ def test_text_without_a_chat_is_refused_for_its_reason(
 def test_each_line_and_part_between_commas_of_a_command_is_read_by_itself_but_a_message_as_a_whole() -> None:
     text = "Vendas:\n+55 11 98888-7777, Maria, 11988887777\n(11) 97777-6666; sala 12\n120363021234567890@g.us"
     readings = read_command(text, "BR")
-    chats = [SAO_PAULO, SAO_PAULO, "5511977776666", None, "120363021234567890@g.us"]
+    chats = [SAO_PAULO, None, "5511977776666", None, "120363021234567890@g.us"]
     assert [reading.chat and reading.chat.number for reading in readings] == chats
+    assert readings[1].choices == (Chat(SAO_PAULO),), "bare digits, beside words"
     assert (readings[3].typed, readings[3].problem) == ("sala 12", Problem.WORDS)
     assert len(read_message(text, "BR").choices) == 3
     assert read_message("Maria, 11988887777", "BR").choices == (Chat(SAO_PAULO),)

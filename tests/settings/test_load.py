@@ -135,7 +135,7 @@ URL = "write http:// or https://, a host and perhaps a path, and no more"
 ZONE = "7: timezone: write an IANA name, such as America/Sao_Paulo, or leave the line out"
 EXAMPLES = "write it as in the example (the command init writes one)"
 UNKNOWN = f"unknown key: {EXAMPLES}"
-NO_ID = "write the person's numeric id, of up to 10 digits"
+NO_ID = "write a person's own numeric id, of up to 10 digits"
 ALIAS = "anchors (&), aliases (*) and tags (!) are not supported: put the value in quotes"
 NO_YAML = "a character that YAML does not allow, or too many brackets"
 VALUES = [  # a text, what stands in place of its %, and what is said of it
@@ -146,7 +146,11 @@ VALUES = [  # a text, what stands in place of its %, and what is said of it
     (GOOD + "state: %", "{a: b}|[x]", "7: state: Input is not a valid path"),
     (GOOD + "ryze:\n  base_url: %", "|x.example|ftp://h|https://|http://a b/|http://[::1", f"8: ryze.base_url: {URL}"),
     (GOOD + "ryze:\n  base_url: %", "http://h:99999|'http://h/#'|http://h?canary", f"8: ryze.base_url: {URL}"),
-    (GOOD + "telegram:\n  api_url: %", "https://u:canary@h|https://u@h", "8: telegram.api_url: String should match "),
+    (
+        GOOD + "telegram:\n  api_url: %",
+        "https://u:canary@h|https://u@h",
+        "8: telegram.api_url: write http:// or https://, a host",
+    ),
     (GOOD + "ryze:\n  timeout: %", "0|-1|60.1|12s|nan|.inf|0x0c|true||[12]|١٢", "8: ryze.timeout: Input should be "),
     (GOOD + "ryze: %", "12|[]", f"7: ryze: {KEYS}"),
     (GOOD + "admins: %", "42|{a: b}", f"7: admins: {LIST}"),
@@ -158,7 +162,7 @@ VALUES = [  # a text, what stands in place of its %, and what is said of it
     ("instances: {%}\noperators: []\n", "token:canary", f"1: instances.token…: {KEYS}"),
     (TOKEN, '|${EMPTY}|${SPACED}|cänary|[x]|{a: b}|"canary\\nx"', OF_TOKEN + "write the token from Ryze in one piece"),
     (TOKEN, "${NOPE}", OF_TOKEN + "the variable NOPE is not set: set it in the environment or in /"),
-    (TOKEN, "${T|${}|${T-1}|${canary-1}|${canary}", OF_TOKEN + "the variable … is not set: set it in the "),
+    (TOKEN, "${T|${}|${T-1}|${canary-1}|${canary}", OF_TOKEN + "no such variable: write ${NAME}, or the token itself"),
     (GOOD.replace("${T}", "x\n    pins: %"), "0|101|many|", "4: instances.sales.pins: Input should be "),
     (ID, "0|042|0x2A|4_2|42.0|4e1|+42|ana|'@ana'|٤٢|[42]||${T}|-1001234567890", f"{OF_ID}{NO_ID} {HOW_TO_GET_ONE}"),
     (ID, f"{'1' * 17}|{'9' * 5000}|1087968824|136817688|777000", OF_ID + NO_ID),
@@ -184,7 +188,7 @@ VALUES = [  # a text, what stands in place of its %, and what is said of it
     (GOOD + "c: %", "&a [*a]|*canary|&canary x|!canary|!canary!x|!!null []", f"7: {ALIAS}"),
     (GOOD + "region: B%R\n", "\x00|\x7f", f"7: {NO_YAML}"),
     (GOOD + "region: %\n", '"BR|[BR', "8: "),
-    (GOOD + "%: x", "? [a, canary]\n|? {a: canary}\n", "7: ["),
+    (GOOD + "%: x", "? [a, canary]\n|? {a: canary}\n|{{ canary }}", "7: only plain text can be a key"),
     ("operators: []\n%", "  - telegram_id: 42\n|- telegram_id: 42\n", "2: wrongly indented: align it; if the line"),
     ("%", "[" * 9999, f"1: {NO_YAML}"),
 ]
@@ -289,8 +293,8 @@ def test_the_way_that_names_the_configuration_counts_in_its_order(tmp_path: Path
     [
         (None, "config/bot.yaml: No such file or directory (init writes an example, --config names another file)"),
         ("directory", "directory: Is a directory"),
-        ("binary", "binary: it is not UTF-8 text"),
-        ("directory/bot.yaml", "directory/.env: it is not UTF-8 text"),
+        ("binary", "binary: save it as UTF-8 text"),
+        ("directory/bot.yaml", "directory/.env: save it as UTF-8 text"),
     ],
 )
 def test_a_file_that_cannot_be_read(tmp_path: Path, path: str | None, problem: str) -> None:
