@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from bot.http_client import build_transport, open_session
-from bot.ryze.client import RyzeClient
-from bot.ryze.rate_limit import RateLimit
+from bot.ryze.client import RateLimit, RyzeClient
 from bot.settings.model import Instance
 from bot.telegram import build_bot
 

@@ -13,7 +13,7 @@ from bot.ryze.chats import Chat
 _DOMAINS = {domain[0]: domain for domain in ("s.whatsapp.net", "lid", "g.us", "newsletter")}
 _CHAT = "([1-9][0-9]{6,14}|[0-9]{5,26}[slgn]|[0-9]{5,15}-[0-9]{1,10}g)"
 _PRESS = re.compile(rf"([pusmrPU]):([\w-]{{6}}):{_CHAT}(?::{_CHAT})?", re.ASCII)
-_PAGE = re.compile(r"h:([\w-]{6}):([0-9]{1,6})", re.ASCII)
+PAGE_DATA = re.compile(r"h:([\w-]{6}):([0-9]{1,6})", re.ASCII)  # of a page of an instance's history
 
 
 class Action(StrEnum):
@@ -42,26 +42,14 @@ class Press:
     other: Chat | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A button that shows an instance's history from `offset` on."""
-
-    instance: str
-    offset: int
-
-
-def pack(press: Press | Page) -> str:
+def pack(press: Press) -> str:
     """Write a button's meaning as callback data; two of the longest chats just fit."""
-    if isinstance(press, Page):
-        return f"h:{instance_hash(press.instance)}:{press.offset}"
     parts = (chat.number.partition("@") for chat in (press.chat, press.other) if chat)
     return ":".join([press.action, instance_hash(press.instance), *(user + domain[:1] for user, _, domain in parts)])
 
 
-def unpack(data: str, names: Mapping[str, str]) -> Press | Page | None:
+def unpack(data: str, names: Mapping[str, str]) -> Press | None:
     """Read what anybody may have sent, with the instances' names by hash; None for what `pack` would not write."""
-    if page := _PAGE.fullmatch(data):
-        return Page(names.get(page[1], ""), int(page[2]))
     # Before version 1.0, a late command's button ended in its owner's id.
     found = _PRESS.fullmatch(re.sub(r"^([pu])(.*):=[0-9]+$", lambda late: late[1].upper() + late[2], data))
     if not found or bool(found[4]) != (found[1] in TWO_CHATS):

@@ -1,25 +1,29 @@
-"""What `/pin` and `/unpin` ask for: a message → a request, or the answer that asks back; and `/pins` and `/history`."""
+"""What commands and pressed buttons ask for: a request to pin or unpin, or an answer; presses are untrusted input."""
 
 import difflib
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import dropwhile
 
 from telegram import ExternalReplyInfo, MaybeInaccessibleMessage, Message
 
 from bot.conversation import questions
+from bot.conversation.callback_data import PAGE_DATA, Action, Press, instance_hash, unpack
 from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Store, StoreAway
 from bot.ryze.chats import Chat, Problem, Reading, read_command, read_message
 from bot.ryze.queue import PinRequest
 from bot.settings.model import Operator, Settings
-from bot.telegram.outbox import Answer
+from bot.telegram.outbox import Answer, Button, Buttons
 
 MAX_CHATS = 10  # in one message
 SHOWN = 5  # chats to choose from
 MAX_PINS, PAGE = 20, 10  # pins and attempts in a list
 VERBS = {"pin": True, "fixar": True, "fijar": True, "unpin": False, "desafixar": False, "desfijar": False}
+PINS = frozenset({Action.PIN, Action.PIN_OWN, Action.SWAP, Action.MEANT})
+OWN = frozenset({Action.PIN_OWN, Action.UNPIN_OWN, Action.REST})  # for who sent the command that the button is about
 _COMMAND = re.compile(r"/(\w+)(?:@(\w+))?(?!\S)(.*)", re.DOTALL | re.ASCII)
 
 
@@ -44,10 +48,6 @@ class Ask:
     def in_private(self) -> Html:
         """Say where lists of chats are shown."""
         return self.texts.say("in_private", username=self.message.get_bot().username)
-
-    def request(self, instance: str, chats: tuple[Chat, ...], *, pin: bool) -> PinRequest:
-        """Make a request to pin or unpin chats on an instance."""
-        return PinRequest(self.request_id, self.operator, self.settings.instances[instance], chats, pin, sent=self.sent)
 
     def not_yours(self, name: str) -> Answer:
         """Say that an instance is not the operator's, whether it exists or not."""
@@ -96,7 +96,8 @@ def _wanted(ask: Ask, instance: str, readings: tuple[Reading, ...], *, pin: bool
     if not chats:
         return Answer("\n".join(unread))
     other = readings[0].other if len(readings) == 1 else None
-    return Wanted(ask.request(instance, chats, pin=pin), other, tuple(unread))
+    on = ask.settings.instances[instance]
+    return Wanted(PinRequest(ask.request_id, ask.operator, on, chats, pin, sent=ask.sent), other, tuple(unread))
 
 
 def offer(ask: Ask) -> Answer | None:
@@ -149,9 +150,9 @@ def _split_instance(ask: Ask, typed: str) -> tuple[str, str, str]:
     return "", typed, word if reads and (similar or unknown) else ""
 
 
-async def is_pinned(ask: Ask, instance: str, chat: Chat) -> bool:
+async def is_pinned(ask: Ask, instance: str, chat: Chat | None) -> bool:
     """Whether a chat is pinned as far as the bot knows."""
-    return any(chat.number in (entry.chat, entry.jid) for entry in await ask.store.pinned(instance))
+    return any(chat and chat.number in (entry.chat, entry.jid) for entry in await ask.store.pinned(instance))
 
 
 def parse_command(text: str | None, username: str = "") -> tuple[str | None, str]:
@@ -195,3 +196,50 @@ def text_of(message: Message | ExternalReplyInfo) -> str:
         return question
     links = [entity.url for entity in message.entities or message.caption_entities if entity.url]
     return "\n".join([*links, message.text or message.caption or question])
+
+
+async def read_press(ask: Ask, data: str) -> Wanted | Answer | str:
+    """Tell what a press asks for: a request, an answer, or the key of the sentence why it does nothing."""
+    names = {instance_hash(name): name for name in ask.operator.instances}
+    press, page = unpack(data, names), PAGE_DATA.fullmatch(data)
+    if page and page[1] in names:
+        return await show(ask, names[page[1]], offset=int(page[2])) if ask.private else "press_in_private"
+    if page or (press and not press.instance):
+        return "press_other_instance"
+    if press is None:
+        return "press_unknown"
+    if press.action in OWN and (owner := _owner(ask)) != ask.operator.telegram_id:
+        return "press_other_operator" if owner else "press_unknown"
+    if press.action is Action.REST:
+        return await _rest(ask, press)
+    on, pin = ask.settings.instances[press.instance], press.action in PINS
+    put_back = press.action is Action.SWAP and await is_pinned(ask, press.instance, press.other)
+    return Wanted(PinRequest(ask.request_id, ask.operator, on, (press.chat,), pin, press.other, put_back))
+
+
+async def _rest(ask: Ask, press: Press) -> Wanted | str:
+    """Read the command that the button's message replies to once more, from the button's chat on."""
+    replied = ask.message.reply_to_message if isinstance(ask.message, Message) else None
+    command, typed = parse_command(replied.text if replied else None)
+    wanted: Wanted | Answer | None = None
+    if replied and command in VERBS:
+        wanted = await read(replace(ask, message=replied), typed, pin=VERBS[command])
+    if not isinstance(wanted, Wanted) or wanted.request.instance.name != press.instance:
+        return "press_unknown"
+    rest = tuple(dropwhile(lambda chat: chat != press.chat, wanted.request.chats))
+    return Wanted(replace(wanted.request, chats=rest), unread=wanted.unread) if rest else "press_unknown"
+
+
+def _owner(ask: Ask) -> int:
+    """Name the person who sent the command that a button's message answers; 0 if Telegram does not say."""
+    replied = ask.message.reply_to_message if isinstance(ask.message, Message) else None
+    if ask.private:
+        return ask.message.chat.id
+    return replied.from_user.id if replied and replied.from_user else 0
+
+
+def rest_of(message: MaybeInaccessibleMessage) -> Buttons:
+    """Find a message's button “Try the rest again”, which must outlive the pressing of another one."""
+    markup = message.reply_markup if isinstance(message, Message) else None
+    buttons = [button for row in (markup.inline_keyboard if markup else ()) for button in row]
+    return tuple(Button(each.text, f"{each.callback_data}") for each in buttons if f"{each.callback_data}"[:2] == "r:")

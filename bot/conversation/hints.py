@@ -44,11 +44,10 @@ def hint(ask: Ask, command: str | None, typed: str) -> Answer:
     return Answer(texts.say("hint_meant", command=meant), buttons)
 
 
-def question_replied_to(ask: Ask) -> tuple[str, bool] | None:
+def question_replied_to(ask: Ask, message: Message) -> tuple[str, bool] | None:
     """Tell whether a message answers the bot's question which chat to pin: the instance it named, and the verb."""
-    message = ask.message
-    replied = message.reply_to_message if isinstance(message, Message) else None
-    if not isinstance(message, Message) or replied is None or not is_own(replied) or not text_of(message).strip():
+    replied = message.reply_to_message
+    if replied is None or not is_own(replied) or not text_of(message).strip():
         return None
     for instance, verb in product(ask.operator.instances, ("pin", "unpin")):
         question = ask.texts.say(f"missing_{verb}", on=ask.texts.on(instance))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import product
 
-from bot.conversation.callback_data import PIN_OR_UNPIN, Action, Page, Press, pack
+from bot.conversation.callback_data import PIN_OR_UNPIN, Action, Press, instance_hash, pack
 from bot.conversation.texts import Html, Texts, shorten
 from bot.memory.store import Entry
 from bot.ryze.chats import Chat, Problem, Reading
@@ -82,9 +82,9 @@ def history(entries: Sequence[Entry], instance: str, offset: int, texts: Texts, 
         outcome = "" if done else texts.plain("history_failed", outcome=texts.plain(f"short.{entry.outcome}"))
         chat, when = Chat(entry.chat).display, texts.when(entry.at)
         lines.append(texts.say(f"history_{entry.action}", chat=chat, name=entry.operator, when=when, outcome=outcome))
-    buttons = []
+    buttons, page = [], f"h:{instance_hash(instance)}:"
     if more:
-        buttons.append(Button(texts.plain("button_older"), pack(Page(instance, offset + len(entries)))))
+        buttons.append(Button(texts.plain("button_older"), f"{page}{offset + len(entries)}"))
     if offset:
-        buttons.append(Button(texts.plain("button_newest"), pack(Page(instance, 0))))
+        buttons.append(Button(texts.plain("button_newest"), f"{page}0"))
     return Answer("\n".join(lines), tuple(buttons))

@@ -9,18 +9,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from telegram import CallbackQuery, MaybeInaccessibleMessage, Message, Update
+from telegram import CallbackQuery, Message, Update
 from telegram.error import TelegramError
 
 from bot.conversation import answers, commands, hints
 from bot.conversation.access import Denial, Throttle, identify
 from bot.conversation.admins import Admins
-from bot.conversation.buttons import read_press, rest_of
-from bot.conversation.commands import VERBS, Ask, Wanted, is_pinned, parse_command
+from bot.conversation.commands import VERBS, Ask, Wanted, is_pinned, parse_command, read_press, rest_of
 from bot.memory.store import Store
 from bot.ryze.queue import LATE, PinQueue
 from bot.settings.model import Operator, Settings
-from bot.telegram.outbox import Answer, Outbox, typing_action
+from bot.telegram.outbox import Answer, AnyMessage, Outbox, typing_action
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +72,7 @@ class Router:
         elif wanted := await self._understand(ask, message, command, typed):
             await self._carry_out(ask, wanted, lambda answer: self._outbox.reply(message, answer, operator.telegram_id))
 
-    def _ask(
-        self, operator: Operator, message: MaybeInaccessibleMessage, update: Update, sent: datetime | None = None
-    ) -> Ask:
+    def _ask(self, operator: Operator, message: AnyMessage, update: Update, sent: datetime | None = None) -> Ask:
         private = message.chat.type == "private"
         texts = self._admins.languages.of(operator, update.effective_user, private=private)
         return Ask(operator, message, texts, update.update_id, self._settings, self._store, sent)
@@ -95,7 +92,7 @@ class Router:
             wanted = Answer(ask.texts.say("id", telegram_id=ask.operator.telegram_id))
         elif command == "operators" and ask.operator.telegram_id in self._settings.admins and ask.private:
             wanted = hints.operators(self._settings, ask.texts)
-        elif command is None and (question := hints.question_replied_to(ask)):
+        elif command is None and (question := hints.question_replied_to(ask, message)):
             instance, pin = question
             wanted = await commands.read(ask, commands.text_of(message), pin=pin, default=instance)
         elif ask.private:

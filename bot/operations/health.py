@@ -13,8 +13,7 @@ class Health:
 
     def __init__(self, settings: Settings, silence: float = 90.0) -> None:
         self._heartbeat = settings.state.with_suffix(".heartbeat")
-        self._silence = silence
-        self._stopping = False
+        self._silence, self._stopping = silence, False
         self.report(answered=False)
 
     def report(self, *, answered: bool, pause: float = 0.0) -> None:

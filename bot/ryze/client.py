@@ -1,8 +1,9 @@
-"""The client of Ryze's one call, `POST /api/chat/pinChat/{instance}`."""
+"""The client of Ryze's one call, `POST /api/chat/pinChat/{instance}`, and how often a token may be used for it."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,13 +14,67 @@ import httpx
 from bot import __version__
 from bot.http_client import CONNECT_TIMEOUT
 from bot.ryze.outcomes import OUTCOMES, Reply, decode_answer
-from bot.ryze.rate_limit import RateLimit
 from bot.settings.model import Instance
 
+WINDOW = 60.0  # seconds
+LIMIT, MAX_LIMIT = 100, 1000  # requests a window and token, at first and as what may be learnt at most
+UNKNOWN_RESET = 10.0  # seconds to wait where the answer does not say when to come back
 MAX_BYTES = 64 * 1024  # of an answer's body
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
 HEADERS["User-Agent"] = f"ryze-pin-bot/{__version__}"
 _url = lru_cache(httpx.URL)
+
+
+class RateLimit:
+    """One token's. Whoever takes a slot finishes it; the request counts until a window after that."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.limit = LIMIT
+        self._clock = clock  # Unix seconds
+        self._used = 0  # by requests, until a window after their answers, and by what holds the token
+        self._queue = asyncio.Lock()  # first come, first served; its holder waits for a slot
+        self._changed = asyncio.Event()
+
+    @property
+    def available(self) -> int:
+        """How many requests could begin now."""
+        return max(0, self.limit - self._used)
+
+    def try_take(self) -> bool:
+        """Take a slot if there is one now."""
+        taken = self.available > 0
+        self._used += taken
+        return taken
+
+    async def take(self) -> None:
+        """Wait, first come first served, for a slot and take it."""
+        async with self._queue:
+            while not self.try_take():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def finish(self, headers: Mapping[str, str], *, refused: bool = False) -> None:
+        """Note a request's end: its answer's headers, if one came, and whether it was over the limit."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(WINDOW, self._free, 1)
+        limit, left, reset = (_number(headers, f"x-ratelimit-{name}") for name in ("limit", "remaining", "reset"))
+        self.limit = max(self.limit, min(limit, MAX_LIMIT))
+        self._changed.set()
+        if refused or left == 0:
+            seconds = reset - self._clock() + 1  # for the header's rounding
+            seconds = min(seconds, WINDOW) if 0 < seconds < 2 * WINDOW else UNKNOWN_RESET
+            self._used += MAX_LIMIT  # holds the token
+            loop.call_later(seconds, self._free, MAX_LIMIT)
+
+    def _free(self, slots: int) -> None:
+        self._used -= slots
+        self._changed.set()
+
+
+def _number(headers: Mapping[str, str], name: str) -> int:
+    """A header's whole number, or -1."""
+    value = headers.get(name, "")
+    return int(value) if value.isdecimal() and len(value) < 16 else -1
 
 
 @dataclass
@@ -32,10 +87,7 @@ class RyzeClient:
     connect_timeout: float = CONNECT_TIMEOUT
 
     async def pin_chat(self, instance: Instance, number: str, *, pin: bool, rate_limit: RateLimit) -> Reply:
-        """Pin or unpin one chat, within one total deadline that covers the retries too. No outcome is an exception.
-
-        `number` is digits with country code, or a JID. The caller has taken `rate_limit`'s slot for the first try.
-        """
+        """Pin or unpin a number or JID, in one deadline for all tries; the slot for the first of them is taken."""
         body, sent = json.dumps({"number": number, "pin": pin}).encode(), asyncio.Event()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.timeout):

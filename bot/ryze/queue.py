@@ -11,9 +11,8 @@ from functools import partial
 from time import monotonic
 
 from bot.ryze.chats import Chat
-from bot.ryze.client import RyzeClient
+from bot.ryze.client import RateLimit, RyzeClient
 from bot.ryze.outcomes import OUTCOMES, Reply
-from bot.ryze.rate_limit import RateLimit
 from bot.settings.model import Instance, Operator
 
 log = logging.getLogger(__name__)

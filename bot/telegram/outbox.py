@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 REFUSALS = (BadRequest, Forbidden, ChatMigrated)  # for good: the same call would be refused again
 Json = dict[str, Any]
+AnyMessage: TypeAlias = MaybeInaccessibleMessage
 Buttons: TypeAlias = "tuple[Button, ...]"
 
 
@@ -45,11 +46,11 @@ class Outbox:
         self._bot = bot
         self._chats: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
-    async def reply(self, message: MaybeInaccessibleMessage, answer: Answer, person: int) -> None:
+    async def reply(self, message: AnyMessage, answer: Answer, person: int) -> None:
         """Reply to a message; where that fails, write to `person` (an id) in private, or log one line."""
         await self._deliver(answer, _reply_to(message, answer), {"chat_id": person})
 
-    async def edit(self, message: MaybeInaccessibleMessage, answer: Answer, person: int) -> None:
+    async def edit(self, message: AnyMessage, answer: Answer, person: int) -> None:
         """Replace one of the bot's own messages; where that fails, reply to it."""
         own = {"chat_id": message.chat.id, "message_id": message.message_id}
         await self._deliver(answer, own, _reply_to(message, answer), {"chat_id": person})
@@ -113,9 +114,7 @@ async def call_raw(bot: Bot, method: str, parameters: Json, read_timeout: float 
 
 
 @asynccontextmanager
-async def typing_action(
-    message: MaybeInaccessibleMessage, after: float = 0.5, every: float = 4.5
-) -> AsyncIterator[None]:
+async def typing_action(message: AnyMessage, after: float = 0.5, every: float = 4.5) -> AsyncIterator[None]:
     """Show “typing…” (for five seconds) `after` so many seconds, then `every` so many until left."""
 
     async def show() -> None:
@@ -132,7 +131,7 @@ async def typing_action(
         task.cancel()
 
 
-def topic_of(message: MaybeInaccessibleMessage) -> int | None:
+def topic_of(message: AnyMessage) -> int | None:
     """Return the id of a message's forum topic; a thread of replies is none."""
     return message.message_thread_id if isinstance(message, Message) and message.is_topic_message else None
 
@@ -156,7 +155,7 @@ def _button(button: Button) -> Json:
     return {"text": button.label, "copy_text": {"text": button.copy}}
 
 
-def _reply_to(message: MaybeInaccessibleMessage, answer: Answer) -> Json:
+def _reply_to(message: AnyMessage, answer: Answer) -> Json:
     return {
         "chat_id": message.chat.id,
         "message_thread_id": topic_of(message),

@@ -118,10 +118,7 @@ class Updates(ABC):
 
 
 class Polling(Updates):
-    """Fetches updates by long polling (tdlib/telegram-bot-api, `Client::process_get_updates_query`).
-
-    A request's offset is the oldest unfinished update: what is before it is confirmed, the rest shown again.
-    """
+    """Long polling: a request's offset is the oldest unfinished update, which confirms what is before it."""
 
     ask_again = 0.51  # seconds until an offset is sent again; within 0.5 s one update only is shown
     still = 2.0  # seconds for which a backlog's first update has to stay

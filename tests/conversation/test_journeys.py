@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.conversation.callback_data import Action, Page, Press, pack
+from bot.conversation.callback_data import Action, Press, instance_hash, pack
 from bot.ryze.chats import Chat
 from tests.conftest import ANA, BIA, STRANGER, Stage
 from tests.conversation.making import FORWARD, TEAM, TOPIC, calls, contact, shown_labels
@@ -198,13 +198,9 @@ async def test_a_reply_to_the_bots_question_with_a_number_is_its_answer(stage: S
             assert calls(stage) == [made]
         answer = await stage.say("/pin", CAIO)
         assert shown_labels(answer) == [f"Pin {CHATS[1]}"]
-        question = await stage.say("/pin 5511")  # whose example is nobody's chat, nor is that of the help
-        for text, replied in (
-            (None, await stage.say("/unpin")),
-            ("/pin", await stage.say("/help")),
-            ("/pin", question),
-        ):
-            await stage.say(text, reply_to_message=replied, sticker=STICKER if text is None else None)
+        await stage.say(None, reply_to_message=await stage.say("/pin"), sticker=STICKER)
+        for says in ("/help", "/pin 5511"):  # the example in its answer is nobody's chat
+            await stage.say("/pin", reply_to_message=await stage.say(says))
         await stage.say(CHATS[2], reply_to_message=answer | {"from": {"id": 5, "is_bot": True, "first_name": "B"}})
     assert not calls(stage)
 
@@ -313,7 +309,7 @@ async def test_operators_is_for_admins_in_private(stage: Stage) -> None:
 
 async def test_who_may_not_press_is_told_so(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "bot")
-    page = pack(Page("sales", 0)) or ""
+    page = f"h:{instance_hash('sales')}:0"
     async with stage.bot():
         answer = await stage.say(f"/pin {NUMBER}", chat=TEAM)
         calls(stage)

@@ -14,9 +14,8 @@ import httpx
 import pytest
 
 from bot import http_client
-from bot.ryze.client import MAX_BYTES, RyzeClient
+from bot.ryze.client import LIMIT, MAX_BYTES, RateLimit, RyzeClient
 from bot.ryze.outcomes import Reply
-from bot.ryze.rate_limit import LIMIT, RateLimit
 from bot.settings.model import Instance
 from tests.sandbox.ryze import RyzeServer
 

@@ -11,9 +11,8 @@ import pytest
 
 from bot import http_client
 from bot.ryze.chats import Chat
-from bot.ryze.client import RyzeClient
+from bot.ryze.client import LIMIT, RyzeClient
 from bot.ryze.queue import FULL, LATE, Attempt, PinQueue, PinRequest
-from bot.ryze.rate_limit import LIMIT
 from bot.settings.model import Instance, Operator
 from tests.sandbox.ryze import Call, RyzeServer
 from tests.sandbox.server import Fault

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bot.ryze.rate_limit import LIMIT, MAX_LIMIT, UNKNOWN_RESET, WINDOW, RateLimit
+from bot.ryze.client import LIMIT, MAX_LIMIT, UNKNOWN_RESET, WINDOW, RateLimit
 from tests.virtual_clock import run
 
 EPOCH = 1_700_000_000.0  # the server's clock when the loop's stands at 0
