@@ -277,7 +277,7 @@ async def test_with_a_wrong_configuration_it_goes_on_with_the_one_it_has_and_say
     host.write()
     process.send_signal(signal.SIGHUP)
     (told,) = await host.telegram.wait_for(lambda: host.telegram.sent(ADMIN), what="the admin's message")
-    for problem in ("bot.yaml:6: region: ", "telegram_id: write the person's numeric id"):
+    for problem in ("bot.yaml:6: region: ", "telegram_id: write a person's own numeric id"):
         assert problem in told["text"]
         assert f"the configuration is not reloaded: {host.folder}" in host.log
         assert problem in host.log
