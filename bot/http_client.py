@@ -33,9 +33,8 @@ def open_session(url: str) -> ClientSession:
     if proxy and not _PROXY.fullmatch(proxy):  # it may hold a password, which other messages would quote
         raise ValueError("the proxy is not http://host:port, or has a character that must be percent-encoded")
     connector = _Connector(ssl=_tls(), limit=0, keepalive_timeout=KEEP_ALIVE)
-    no_cookies = DummyCookieJar()
     return ClientSession(
-        connector=connector, cookie_jar=no_cookies, max_field_size=MAX_HEADER_BYTES, proxy=proxy or None
+        connector=connector, cookie_jar=DummyCookieJar(), max_field_size=MAX_HEADER_BYTES, proxy=proxy or None
     )
 
 
