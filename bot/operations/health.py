@@ -13,14 +13,16 @@ class Health:
 
     def __init__(self, settings: Settings, silence: float = 90.0) -> None:
         self._heartbeat = settings.state.with_suffix(".heartbeat")
-        self._silence, self._stopping = silence, False
+        self._silence, self._stopping, self._next = silence, False, 0.0
         self.report(answered=False)
 
     def report(self, *, answered: bool, pause: float = 0.0) -> None:
         """Tell that a try to hear from Telegram has ended; the next one begins after `pause` seconds."""
-        if not self._stopping:
-            faulthandler.dump_traceback_later(self._silence + pause, exit=True, file=2)
+        if self._stopping or (answered and time.monotonic() < self._next):
+            return
+        faulthandler.dump_traceback_later(self._silence + pause, exit=True, file=2)
         if answered:
+            self._next = time.monotonic() + 1  # each arming begins a thread
             with suppress(OSError):  # `health` then says that the file is missing or old
                 self._heartbeat.touch()
 
