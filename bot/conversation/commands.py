@@ -232,9 +232,9 @@ async def _rest(ask: Ask, press: Press) -> Wanted | str:
 
 def _owner(ask: Ask) -> int:
     """Name the person who sent the command that a button's message answers; 0 if Telegram does not say."""
-    replied = ask.message.reply_to_message if isinstance(ask.message, Message) else None
     if ask.private:
         return ask.message.chat.id
+    replied = ask.message.reply_to_message if isinstance(ask.message, Message) else None
     return replied.from_user.id if replied and replied.from_user else 0
 
 

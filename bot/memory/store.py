@@ -131,7 +131,7 @@ class Store:
             self.away = True
             raise StoreAway(reason) from None  # the error itself might quote the URL with its password
         if self.away:
-            self.away = False  # whether the latest try to use the database failed
+            self.away = False
             log.warning("the store is back")
         return rows
 

@@ -54,11 +54,12 @@ class ConfigError(Exception):
 
 def load(path: str | None, environ: Mapping[str, str], cwd: Path, *, tokens_needed: bool = True) -> Settings:
     """Read the file `path`, else what BOT_CONFIG or BOT_CONFIG_YAML give, else the default; raises `ConfigError`."""
-    env = {**_dotenv(cwd), **environ}
+    here = _dotenv(cwd)
+    env = {**here, **environ}
     source = path or env.get("BOT_CONFIG") or ("BOT_CONFIG_YAML" if env.get("BOT_CONFIG_YAML") else DEFAULT_FILE)
     text = env.get(source, "") if source == "BOT_CONFIG_YAML" else _read(cwd / source)
     folder = (cwd / source).parent
-    env = {**_dotenv(cwd), **_dotenv(folder), **environ}  # the later counts
+    env = {**here, **_dotenv(folder), **environ}  # the later counts
     looked_in = f"in the environment or in {' or '.join(dict.fromkeys(f'{at}/.env' for at in (folder, cwd)))}"
     document = _Document(env, looked_in, tokens_needed=tokens_needed)
     try:

@@ -13,7 +13,7 @@ from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BeforeValidator, Field, GetPydanticSchema, PlainValidator, StringConstraints
 
 LANGUAGES = ("en", "pt-BR", "es")
-RESERVED_IDS = {1087968824: "every anonymous group admin", 136817688: "every channel", 777000: "Telegram itself"}
+RESERVED_IDS = {1087968824, 136817688, 777000}  # every anonymous group admin, every channel, Telegram itself
 ID_HINT = "to get it, start the bot with “operators: []” and let the person send it /id"
 
 _BAD = r"\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069"  # what would break a line or hide a part of it

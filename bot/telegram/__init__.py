@@ -11,8 +11,6 @@ from bot import http_client
 
 os.environ["PTB_TIMEDELTA"] = "true"  # else the library warns of every flood control answer
 
-READ_TIMEOUT = 10.0  # seconds
-
 
 def build_bot(token: str, api_url: str) -> Bot:
     """Build the Bot API's client, not initialized, in the event loop; raises as `http_client.open_session`."""
@@ -23,7 +21,7 @@ def build_bot(token: str, api_url: str) -> Bot:
 class _AiohttpRequest(BaseRequest):
     """Calls over aiohttp, in half of HTTPXRequest's CPU time; what it raises becomes NetworkError."""
 
-    read_timeout = READ_TIMEOUT
+    read_timeout = 10.0  # seconds, for all of a call
 
     def __init__(self, session: ClientSession) -> None:
         self._session = session
@@ -38,7 +36,7 @@ class _AiohttpRequest(BaseRequest):
         self, url: str, method: str, request_data: RequestData | None = None, *_: object, **timeouts: object
     ) -> tuple[int, bytes]:
         limit = timeouts["read_timeout"]
-        seconds = limit if isinstance(limit, float) else READ_TIMEOUT  # for all of the call
+        seconds = limit if isinstance(limit, float) else self.read_timeout
         async with self._session.request(
             method,
             url,
